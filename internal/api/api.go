@@ -59,9 +59,24 @@ type Call struct {
 	Host      string // Host header as the client sent it
 	TLS       *TLS
 
+	// ReadOnly is CloudTrail's readOnly for the operation.
+	ReadOnly bool
+	// Input is the decoded request, nil until it could be decoded. The audit
+	// record shows it without what may not be logged.
+	Input any
 	// Trail is what the handler adds to the audit record.
 	Trail Trail
+
+	decisions int
 }
+
+// Decided notes that authorization was decided in the caller's favour. Only the
+// authorization choke point calls it.
+func (c *Call) Decided() { c.decisions++ }
+
+// Authorized tells whether any decision allowed this call. An answer may leave
+// only when it is true.
+func (c *Call) Authorized() bool { return c.decisions > 0 }
 
 // Trail collects what only the handler knows about a call: the resources it
 // resolved and the members that CloudTrail adds.
@@ -69,6 +84,19 @@ type Trail struct {
 	Resources  []Resource
 	Additional []Pair // additionalEventData, in order
 	Response   any    // responseElements: nil, or a value the wire can encode
+	// Events are records of what the service did as part of the call, such as
+	// the rotation behind RotateKeyOnDemand.
+	Events []Record
+	// Written are the records of the call and its events as a change stored them
+	// in the outbox together with the change itself; nil for calls that change
+	// nothing.
+	Written []Record
+}
+
+// Record is an audit record as it goes into the journal.
+type Record struct {
+	EventID string
+	JSON    []byte
 }
 
 // Pair is one member of a JSON object.

@@ -1,0 +1,211 @@
+// Package audit writes down every call as one CloudTrail-shaped JSON record and
+// joins the records to what they tell of: a change and its record become
+// durable together or not at all.
+//
+// It owns the shape of a record and the outbox. It knows nothing of keys, and
+// leaves bytes on disk to the journal.
+package audit
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/wire"
+)
+
+// Limits of a record's members, in bytes.
+// https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+const (
+	maxText       = 1 << 10
+	maxParameters = 100 << 10
+)
+
+// AppendCall appends the record of a call that ended with err (nil for success).
+func AppendCall(b []byte, call *api.Call, err error) []byte {
+	b = append(b, `{"eventVersion":"1.11","userIdentity":`...)
+	b = appendIdentity(b, &call.Caller)
+	b = appendHead(b, call.Time, call.Service+".amazonaws.com", call.Operation, call.Region, call.SourceIP, call.UserAgent)
+	if err != nil {
+		e := awserr.From(err)
+		b = appendMember(b, "errorCode", loggedCode(e.Code))
+		if e.Message != "" {
+			b = appendMember(b, "errorMessage", truncate(e.Message))
+		}
+	}
+	b = append(b, `,"requestParameters":`...)
+	b = appendElements(b, call.Input)
+	b = append(b, `,"responseElements":`...)
+	if err == nil {
+		b = appendElements(b, call.Trail.Response)
+	} else {
+		b = append(b, "null"...)
+	}
+	if len(call.Trail.Additional) > 0 {
+		b = append(b, `,"additionalEventData":`...)
+		b = appendPairs(b, call.Trail.Additional)
+	}
+	b = appendMember(b, "requestID", call.RequestID)
+	b = appendTail(b, call.EventID, call.ReadOnly, call.Trail.Resources, "AwsApiCall", call.Caller.Account)
+	if call.TLS != nil {
+		b = append(b, `,"tlsDetails":{"tlsVersion":`...)
+		b = appendString(b, call.TLS.Version)
+		b = appendMember(b, "cipherSuite", call.TLS.CipherSuite)
+		b = appendMember(b, "clientProvidedHostHeader", truncate(call.Host))
+		if call.TLS.KeyExchange != "" {
+			b = appendMember(b, "keyExchange", call.TLS.KeyExchange)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}')
+}
+
+// ServiceEvent is something the service did by itself, such as a rotation on
+// schedule: eventType AwsServiceEvent.
+type ServiceEvent struct {
+	Source   string // kms.amazonaws.com
+	Name     string // RotateKey
+	ID       string // UUID
+	Time     time.Time
+	Account  string
+	Region   string
+	Details  []api.Pair // serviceEventDetails, left out when empty
+	Response []api.Pair // responseElements, null when empty
+	Resource *api.Resource
+}
+
+// AppendServiceEvent appends the record of a service event.
+func AppendServiceEvent(b []byte, ev *ServiceEvent) []byte {
+	const internal = "AWS Internal"
+	b = append(b, `{"eventVersion":"1.11","userIdentity":{"accountId":`...)
+	b = appendString(b, ev.Account)
+	b = append(b, `,"invokedBy":"AWS Internal"}`...)
+	b = appendHead(b, ev.Time, ev.Source, ev.Name, ev.Region, internal, internal)
+	b = append(b, `,"requestParameters":null,"responseElements":`...)
+	if len(ev.Response) > 0 {
+		b = appendPairs(b, ev.Response)
+	} else {
+		b = append(b, "null"...)
+	}
+	var resources []api.Resource
+	if ev.Resource != nil {
+		resources = []api.Resource{*ev.Resource}
+	}
+	b = appendTail(b, ev.ID, false, resources, "AwsServiceEvent", ev.Account)
+	if len(ev.Details) > 0 {
+		b = append(b, `,"serviceEventDetails":`...)
+		b = appendPairs(b, ev.Details)
+	}
+	return append(b, '}')
+}
+
+func appendHead(b []byte, t time.Time, source, name, region, ip, agent string) []byte {
+	b = append(b, `,"eventTime":"`...)
+	b = t.UTC().AppendFormat(b, "2006-01-02T15:04:05Z")
+	b = append(b, '"')
+	b = appendMember(b, "eventSource", source)
+	b = appendMember(b, "eventName", name)
+	b = appendMember(b, "awsRegion", region)
+	b = appendMember(b, "sourceIPAddress", ip)
+	return appendMember(b, "userAgent", truncate(agent))
+}
+
+func appendTail(b []byte, id string, readOnly bool, resources []api.Resource, eventType, account string) []byte {
+	b = appendMember(b, "eventID", id)
+	b = append(b, `,"readOnly":`...)
+	b = strconv.AppendBool(b, readOnly)
+	b = append(b, `,"resources":[`...)
+	for i, r := range resources {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"accountId":`...)
+		b = appendString(b, r.Account)
+		b = appendMember(b, "type", r.Type)
+		b = appendMember(b, "ARN", r.ARN)
+		b = append(b, '}')
+	}
+	b = append(b, ']')
+	b = appendMember(b, "eventType", eventType)
+	b = append(b, `,"managementEvent":true`...)
+	b = appendMember(b, "recipientAccountId", account)
+	return appendMember(b, "eventCategory", "Management")
+}
+
+func appendIdentity(b []byte, p *api.Principal) []byte {
+	b = append(b, `{"type":`...)
+	b = appendString(b, string(p.Type))
+	for _, m := range [...]api.Pair{{Name: "principalId", Value: p.ID}, {Name: "arn", Value: p.ARN},
+		{Name: "accountId", Value: p.Account}, {Name: "accessKeyId", Value: truncate(p.AccessKeyID)}} {
+		if m.Value != "" {
+			b = appendMember(b, m.Name, m.Value)
+		}
+	}
+	return append(b, '}')
+}
+
+// appendElements writes requestParameters or responseElements; a value over the
+// limit is left out, as CloudTrail does.
+func appendElements(b []byte, v any) []byte {
+	if v == nil {
+		return append(b, "null"...)
+	}
+	before := len(b)
+	b = wire.AppendParameters(b, v)
+	if len(b)-before > maxParameters {
+		b = append(b[:before], "null"...)
+	}
+	return b
+}
+
+func appendPairs(b []byte, pairs []api.Pair) []byte {
+	b = append(b, '{')
+	for i, p := range pairs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, p.Name)
+		b = append(b, ':')
+		b = appendString(b, p.Value)
+	}
+	return append(b, '}')
+}
+
+func appendMember(b []byte, name, value string) []byte {
+	b = append(b, ',', '"')
+	b = append(b, name...)
+	b = append(b, '"', ':')
+	return appendString(b, value)
+}
+
+func appendString(b []byte, s string) []byte {
+	// Invalid UTF-8, which only headers can bring, becomes U+FFFD.
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
+}
+
+// loggedCode is the errorCode of a record: CloudTrail writes the denial without
+// "Exception".
+func loggedCode(code string) string {
+	if code == awserr.AccessDenied {
+		return "AccessDenied"
+	}
+	return code
+}
+
+// truncate cuts s to CloudTrail's limit without cutting a character in two.
+func truncate(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	cut := maxText
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return strings.ToValidUTF8(s[:cut], "\uFFFD")
+}

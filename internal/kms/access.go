@@ -1,0 +1,172 @@
+package kms
+
+import (
+	"context"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/authz"
+	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/store"
+)
+
+// usableKey is a key that a call was allowed to use in the state it is in. Only
+// use makes one, and only it leads to key material and to changes of the key.
+type usableKey struct {
+	*key
+	svc  *Service
+	call *api.Call
+}
+
+// forms says which identifiers an operation takes for its key.
+type forms int
+
+const (
+	keyOnly    forms = iota // key id or key ARN
+	keyOrAlias              // those and alias name or alias ARN
+)
+
+// use finds the key that value names, asks for authorization of the call's own
+// action on it, and checks its state.
+func (s *Service) use(ctx context.Context, call *api.Call, value string, accept forms) (*usableKey, error) {
+	k, err := s.resolve(ctx, call, value, accept)
+	if err != nil {
+		return nil, err
+	}
+	return s.admit(ctx, call, k, call.Operation, "")
+}
+
+// admit asks for authorization of an action on a key and checks the key state.
+// named is as in authz.Request.
+func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, named string) (*usableKey, error) {
+	call.Trail.Resources = append(call.Trail.Resources, resource(k.account, k.arn))
+	req := authz.Request{Caller: call.Caller, Action: "kms:" + action, Resource: k.arn, Account: k.account, Named: named}
+	if err := authz.Check(ctx, s.Authorize, call, &req); err != nil {
+		return nil, err
+	}
+	if err := checkState(call.Operation, k.State, k.arn); err != nil {
+		return nil, err
+	}
+	return &usableKey{key: k, svc: s, call: call}, nil
+}
+
+// allow asks for authorization of the call's action on something that is not a
+// key: an alias of the caller's account, or "*".
+func (s *Service) allow(ctx context.Context, call *api.Call, resourceARN string) error {
+	req := authz.Request{Caller: call.Caller, Action: "kms:" + call.Operation, Resource: resourceARN, Account: call.Caller.Account}
+	return authz.Check(ctx, s.Authorize, call, &req)
+}
+
+// resolve finds the key that a KeyId parameter names.
+func (s *Service) resolve(ctx context.Context, call *api.Call, value string, accept forms) (*key, error) {
+	ref, err := parseKeyRef(value, call.Caller.Account, call.Region)
+	if err != nil {
+		return nil, err
+	}
+	if ref.alias != "" {
+		if accept != keyOrAlias {
+			return nil, awserr.New(awserr.NotFound, "Invalid keyId '%s'", value)
+		}
+		if ref.id, err = s.aliasTarget(ctx, ref); err != nil {
+			return nil, s.invisible(call, ref, err, "Alias "+aliasARN(ref.account, ref.region, ref.alias)+" is not found.")
+		}
+	}
+	k, err := s.loadKey(ctx, ref.account, ref.region, ref.id)
+	if err != nil {
+		return nil, s.invisible(call, ref, err, "Key '"+keyARN(ref.account, ref.region, ref.id)+"' does not exist")
+	}
+	return k, nil
+}
+
+// invisible turns "not found" into what the caller may know: in the own account
+// that it is not there, elsewhere only that it cannot be used.
+func (s *Service) invisible(call *api.Call, ref keyRef, err error, message string) error {
+	if !isNotFound(err) {
+		return err
+	}
+	if ref.account != call.Caller.Account {
+		return authz.NotVisible(call.Caller, "kms:"+call.Operation, "")
+	}
+	return awserr.New(awserr.NotFound, "%s", message)
+}
+
+// loadKey reads a key of an account, from memory if it was used lately.
+func (s *Service) loadKey(ctx context.Context, account, region, id string) (*key, error) {
+	k, err := s.findKey(ctx, region, id, func(r store.Reader) (*key, error) { return readKey(r, account, region, id) })
+	if err == nil && k.account != account {
+		return nil, store.ErrNotFound
+	}
+	return k, err
+}
+
+// loadKeyOf reads the key of that id in the Region, whichever account it is in:
+// a ciphertext names its key without the account.
+func (s *Service) loadKeyOf(ctx context.Context, region, id string) (*key, error) {
+	return s.findKey(ctx, region, id, func(r store.Reader) (k *key, err error) {
+		err = r.Lookup(store.Query{Kind: keyKind, Index: idIndex, From: id, To: id}, func(rec store.Record) (err error) {
+			if rec.Region == region {
+				k, err = decodeKey(rec)
+			}
+			return err
+		})
+		if err == nil && k == nil {
+			err = store.ErrNotFound
+		}
+		return k, err
+	})
+}
+
+func (s *Service) findKey(ctx context.Context, region, id string, read func(store.Reader) (*key, error)) (*key, error) {
+	place := keyPlace{region, id}
+	if k, ok := s.keys.Get(place); ok {
+		return k, nil
+	}
+	mark := s.keys.Mark()
+	var k *key
+	err := s.Store.View(ctx, func(r store.Reader) (err error) {
+		k, err = read(r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.keys.Put(place, k, mark)
+	return k, nil
+}
+
+// material is one of the key's materials, ready to encrypt and decrypt.
+func (u *usableKey) material(ctx context.Context, id string) (*keymaterial.Symmetric, error) {
+	return u.key.material(ctx, u.svc.Store, id)
+}
+
+// change makes a change to the key and stores it together with the audit record.
+// fn works on a fresh copy of the key, whose state is checked again, because
+// another call may have come in between.
+func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) error) error {
+	return u.svc.commit(ctx, u.call, func(tx store.Tx) error {
+		fresh, err := readKey(tx, u.account, u.region, u.ID)
+		if isNotFound(err) {
+			return awserr.New(awserr.NotFound, "Key '%s' does not exist", u.arn)
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkState(u.call.Operation, fresh.State, u.arn); err != nil {
+			return err
+		}
+		if err := fn(fresh, tx); err != nil {
+			return err
+		}
+		return fresh.write(tx)
+	})
+}
+
+// resource is the key as an audit record names it.
+func (k *key) resource() *api.Resource {
+	r := resource(k.account, k.arn)
+	return &r
+}
+
+func resource(account, arn string) api.Resource {
+	return api.Resource{Account: account, Type: "AWS::KMS::Key", ARN: arn}
+}

@@ -1,0 +1,332 @@
+package kms
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/authz"
+	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/secmem"
+)
+
+// Encrypt encrypts up to 4,096 bytes.
+func (s *Service) Encrypt(ctx context.Context, call *api.Call, in *sdk.EncryptInput) (*sdk.EncryptOutput, error) {
+	defer secmem.Zero(in.Plaintext)
+	setDefault(&in.EncryptionAlgorithm)
+	if err := checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
+	u, err := s.use(ctx, call, *in.KeyId, keyOrAlias)
+	if err != nil {
+		return nil, err
+	}
+	blob, id, err := u.encrypt(ctx, in.EncryptionAlgorithm, in.Plaintext, in.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	if err := dryRun(in.DryRun); err != nil {
+		return nil, err
+	}
+	call.Trail.Add("keyMaterialId", id)
+	s.usage.touch(u.key, call)
+	return &sdk.EncryptOutput{CiphertextBlob: blob, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm}, nil
+}
+
+// Decrypt decrypts what Encrypt, GenerateDataKey or ReEncrypt made. The
+// ciphertext names its key; a KeyId must agree with it.
+func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptInput) (*sdk.DecryptOutput, error) {
+	setDefault(&in.EncryptionAlgorithm)
+	if err := checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
+	if err := checkRecipient(in.Recipient); err != nil {
+		return nil, err
+	}
+	src := source{blob: in.CiphertextBlob, keyID: in.KeyId, keyMember: "keyId", context: in.EncryptionContext,
+		algorithm: in.EncryptionAlgorithm, dryRun: in.DryRun, modifiers: in.DryRunModifiers}
+	u, plaintext, id, err := s.decrypt(ctx, call, "Decrypt", &src)
+	if err != nil {
+		return nil, err
+	}
+	if err := dryRun(in.DryRun); err != nil {
+		secmem.Zero(plaintext)
+		return nil, err
+	}
+	call.Trail.Add("keyMaterialId", id)
+	s.usage.touch(u.key, call)
+	return &sdk.DecryptOutput{Plaintext: plaintext, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm, KeyMaterialId: &id}, nil
+}
+
+// ReEncrypt decrypts and encrypts anew without the plaintext leaving.
+func (s *Service) ReEncrypt(ctx context.Context, call *api.Call, in *sdk.ReEncryptInput) (*sdk.ReEncryptOutput, error) {
+	setDefault(&in.SourceEncryptionAlgorithm)
+	setDefault(&in.DestinationEncryptionAlgorithm)
+	if err := checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
+	src := source{blob: in.CiphertextBlob, keyID: in.SourceKeyId, keyMember: "sourceKeyId", context: in.SourceEncryptionContext,
+		algorithm: in.SourceEncryptionAlgorithm, dryRun: in.DryRun, modifiers: in.DryRunModifiers}
+	from, plaintext, fromID, err := s.decrypt(ctx, call, "ReEncryptFrom", &src)
+	if err != nil {
+		return nil, err
+	}
+	defer secmem.Zero(plaintext)
+	k, err := s.resolve(ctx, call, *in.DestinationKeyId, keyOrAlias)
+	if err != nil {
+		return nil, err
+	}
+	to, err := s.admit(ctx, call, k, "ReEncryptTo", "")
+	if err != nil {
+		return nil, err
+	}
+	blob, toID, err := to.encrypt(ctx, in.DestinationEncryptionAlgorithm, plaintext, in.DestinationEncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	if err := dryRun(in.DryRun); err != nil {
+		return nil, err
+	}
+	call.Trail.Add("sourceKeyMaterialId", fromID)
+	call.Trail.Add("destinationKeyMaterialId", toID)
+	s.usage.touch(from.key, call)
+	s.usage.touch(to.key, call)
+	return &sdk.ReEncryptOutput{CiphertextBlob: blob, SourceKeyId: &from.arn, KeyId: &to.arn,
+		SourceEncryptionAlgorithm: in.SourceEncryptionAlgorithm, DestinationEncryptionAlgorithm: in.DestinationEncryptionAlgorithm,
+		SourceKeyMaterialId: &fromID, DestinationKeyMaterialId: &toID}, nil
+}
+
+// GenerateDataKey makes a data key and gives it in clear and encrypted.
+func (s *Service) GenerateDataKey(ctx context.Context, call *api.Call, in *sdk.GenerateDataKeyInput) (*sdk.GenerateDataKeyOutput, error) {
+	if err := checkRecipient(in.Recipient); err != nil {
+		return nil, err
+	}
+	req := dataKey{in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, in.GrantTokens, in.DryRun}
+	u, plaintext, blob, id, err := s.generateDataKey(ctx, call, &req)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.GenerateDataKeyOutput{Plaintext: plaintext, CiphertextBlob: blob, KeyId: &u.arn, KeyMaterialId: &id}, nil
+}
+
+// GenerateDataKeyWithoutPlaintext makes a data key and gives it encrypted only.
+func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, call *api.Call, in *sdk.GenerateDataKeyWithoutPlaintextInput) (*sdk.GenerateDataKeyWithoutPlaintextOutput, error) {
+	req := dataKey{in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, in.GrantTokens, in.DryRun}
+	u, plaintext, blob, id, err := s.generateDataKey(ctx, call, &req)
+	if err != nil {
+		return nil, err
+	}
+	secmem.Zero(plaintext)
+	return &sdk.GenerateDataKeyWithoutPlaintextOutput{CiphertextBlob: blob, KeyId: &u.arn, KeyMaterialId: &id}, nil
+}
+
+// GenerateRandom gives 1 to 1,024 random bytes.
+func (s *Service) GenerateRandom(ctx context.Context, call *api.Call, in *sdk.GenerateRandomInput) (*sdk.GenerateRandomOutput, error) {
+	if in.NumberOfBytes == nil {
+		return nil, invalid("NumberOfBytes is required.")
+	}
+	if err := checkRecipient(in.Recipient); err != nil {
+		return nil, err
+	}
+	if err := s.allow(ctx, call, "*"); err != nil {
+		return nil, err
+	}
+	if in.CustomKeyStoreId != nil {
+		return nil, awserr.New(awserr.CustomKeyStoreNotFound, "Custom key store %s is not found.", *in.CustomKeyStoreId)
+	}
+	return &sdk.GenerateRandomOutput{Plaintext: randomBytes(int(*in.NumberOfBytes))}, nil
+}
+
+// dataKey is what the two operations that make data keys are asked.
+type dataKey struct {
+	keyID         *string
+	spec          types.DataKeySpec
+	numberOfBytes *int32
+	context       map[string]string
+	grantTokens   []string
+	dryRun        *bool
+}
+
+func (s *Service) generateDataKey(ctx context.Context, call *api.Call, req *dataKey) (u *usableKey, plaintext, blob []byte, materialID string, err error) {
+	fail := func(err error) (*usableKey, []byte, []byte, string, error) { return nil, nil, nil, "", err }
+	if (req.spec == "") == (req.numberOfBytes == nil) {
+		return fail(invalid("Please specify either number of bytes or key spec."))
+	}
+	if err := checkGrantTokens(req.grantTokens); err != nil {
+		return fail(err)
+	}
+	size := 32
+	switch {
+	case req.numberOfBytes != nil:
+		size = int(*req.numberOfBytes)
+	case req.spec == types.DataKeySpecAes128:
+		size = 16
+	}
+	if u, err = s.use(ctx, call, *req.keyID, keyOrAlias); err != nil {
+		return fail(err)
+	}
+	plaintext = randomBytes(size)
+	if blob, materialID, err = u.encrypt(ctx, types.EncryptionAlgorithmSpecSymmetricDefault, plaintext, req.context); err == nil {
+		err = dryRun(req.dryRun)
+	}
+	if err != nil {
+		secmem.Zero(plaintext)
+		return fail(err)
+	}
+	call.Trail.Add("keyMaterialId", materialID)
+	s.usage.touch(u.key, call)
+	return u, plaintext, blob, materialID, nil
+}
+
+// encrypt encrypts under the current material and names it.
+func (u *usableKey) encrypt(ctx context.Context, algorithm types.EncryptionAlgorithmSpec, plaintext []byte, context map[string]string) (blob []byte, materialID string, err error) {
+	if err := u.checkAlgorithm(algorithm); err != nil {
+		return nil, "", err
+	}
+	materialID = u.current()
+	m, err := u.material(ctx, materialID)
+	if err != nil {
+		return nil, "", err
+	}
+	blob, err = m.Encrypt(nil, plaintext, context)
+	return blob, materialID, err
+}
+
+// source is a ciphertext to decrypt, with what the caller said about it.
+type source struct {
+	blob      []byte
+	keyID     *string
+	keyMember string // the name of the parameter that keyID is
+	context   map[string]string
+	algorithm types.EncryptionAlgorithmSpec
+	dryRun    *bool
+	modifiers []types.DryRunModifierType
+}
+
+// decrypt decrypts src under the permission named action. With the dry-run
+// modifier IGNORE_CIPHERTEXT there is nothing to decrypt: it answers the dry run.
+func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, src *source) (u *usableKey, plaintext []byte, materialID string, err error) {
+	fail := func(err error) (*usableKey, []byte, string, error) { return nil, nil, "", err }
+	ignore := len(src.modifiers) > 0 // IGNORE_CIPHERTEXT is the only modifier
+	switch {
+	case ignore && !aws.ToBool(src.dryRun):
+		return fail(invalid("DryRunModifiers can only be used with DryRun."))
+	case ignore && src.keyID == nil:
+		return fail(missing(src.keyMember))
+	case !ignore && src.blob == nil:
+		return fail(missing("ciphertextBlob"))
+	}
+	var blob keymaterial.Blob
+	var parseErr error
+	if !ignore {
+		blob, parseErr = keymaterial.ParseBlob(src.blob)
+	}
+
+	var k *key
+	var named string
+	if src.keyID != nil {
+		k, err = s.resolve(ctx, call, *src.keyID, keyOrAlias)
+	} else {
+		if parseErr != nil {
+			return fail(awserr.New(awserr.InvalidCiphertext, ""))
+		}
+		named = authz.OfCiphertext
+		k, err = s.loadKeyOf(ctx, call.Region, blob.KeyID())
+		if isNotFound(err) {
+			err = authz.NotVisible(call.Caller, "kms:"+action, named)
+		}
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if u, err = s.admit(ctx, call, k, action, named); err != nil {
+		return fail(err)
+	}
+	if err := u.checkAlgorithm(src.algorithm); err != nil {
+		return fail(err)
+	}
+	if ignore {
+		return fail(dryRun(src.dryRun))
+	}
+	if parseErr != nil {
+		return fail(awserr.New(awserr.InvalidCiphertext, ""))
+	}
+	if blob.KeyID() != u.ID {
+		return fail(awserr.New(awserr.IncorrectKey, "The key ID in the request does not identify a CMK that can perform this operation."))
+	}
+	materialID = blob.MaterialID()
+	if !u.hasMaterial(materialID) {
+		return fail(awserr.New(awserr.InvalidCiphertext, ""))
+	}
+	m, err := u.material(ctx, materialID)
+	if err != nil {
+		return fail(err)
+	}
+	plaintext, err = m.Decrypt(nil, blob, src.context)
+	if err != nil {
+		return fail(awserr.New(awserr.InvalidCiphertext, ""))
+	}
+	return u, plaintext, materialID, nil
+}
+
+func (r *keyRecord) hasMaterial(id string) bool {
+	for i := len(r.Materials) - 1; i >= 0; i-- {
+		if r.Materials[i].ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *key) checkAlgorithm(algorithm types.EncryptionAlgorithmSpec) error {
+	if algorithm != types.EncryptionAlgorithmSpecSymmetricDefault {
+		return awserr.New(awserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", algorithm, k.Spec)
+	}
+	return nil
+}
+
+// setDefault fills in the algorithm that AWS assumes, and logs, when none is given.
+func setDefault(algorithm *types.EncryptionAlgorithmSpec) {
+	if *algorithm == "" {
+		*algorithm = types.EncryptionAlgorithmSpecSymmetricDefault
+	}
+}
+
+// dryRun refuses a call that would have succeeded if it was only a trial.
+func dryRun(asked *bool) error {
+	if aws.ToBool(asked) {
+		return awserr.New(awserr.DryRunOperation, "The request would have succeeded, but the DryRun option is set.")
+	}
+	return nil
+}
+
+// checkGrantTokens refuses grant tokens: without grants none can be genuine.
+func checkGrantTokens(tokens []string) error {
+	if len(tokens) > 0 {
+		return awserr.New(awserr.InvalidGrantToken, "Grants are not supported by this version of Kagimori, so no grant token can be valid.")
+	}
+	return nil
+}
+
+func checkRecipient(r *types.RecipientInfo) error {
+	if r != nil {
+		return awserr.New(awserr.UnsupportedOperation, "Recipient is not supported by this version of Kagimori.")
+	}
+	return nil
+}
+
+// missing is AWS's words for a required member that is absent.
+func missing(member string) error {
+	return invalid("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", member)
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails, see crypto/rand
+	return b
+}

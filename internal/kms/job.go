@@ -1,0 +1,134 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/audit"
+	"github.com/kagimori/kagimori/internal/store"
+)
+
+// jobInterval is how often the background job looks around when nothing is due
+// sooner.
+const jobInterval = 10 * time.Second
+
+// Start sets the background job going: rotations and deletions on time, records
+// that could not be written, and the times of last use.
+func (s *Service) Start() {
+	s.job.Add(1)
+	go func() {
+		defer s.job.Done()
+		ctx := context.Background()
+		for {
+			next, err := s.RunDue(ctx)
+			if err == nil {
+				err = s.Flush(ctx)
+			}
+			if err != nil {
+				s.Log.Error("background job", "error", err, "next", "it will be tried again in "+jobInterval.String())
+			}
+			wait := jobInterval
+			if !next.IsZero() && err == nil {
+				wait = min(wait, max(next.Sub(s.Clock.Now()), 0))
+			}
+			select {
+			case <-s.Clock.After(wait):
+			case <-s.kick:
+			case <-s.stop:
+				return
+			}
+		}
+	}()
+}
+
+// Close stops the background job and stores what it still held. The Service
+// must not be used any more.
+func (s *Service) Close(ctx context.Context) error {
+	close(s.stop)
+	s.job.Wait()
+	return s.Flush(ctx)
+}
+
+// wake makes the background job look at once.
+func (s *Service) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Flush writes records that had to wait, and the times of last use.
+func (s *Service) Flush(ctx context.Context) error {
+	return errors.Join(s.Trail.Drain(ctx), s.flushUsage(ctx))
+}
+
+// RunDue rotates and deletes the keys that are due, and tells when the next one
+// will be; the zero time means none is known.
+func (s *Service) RunDue(ctx context.Context) (next time.Time, err error) {
+	for {
+		now := s.Clock.Now()
+		var batch []*key
+		err := s.Store.View(ctx, func(r store.Reader) error {
+			return r.Lookup(store.Query{Kind: keyKind, Index: dueIndex, Limit: 100}, func(rec store.Record) error {
+				k, err := decodeKey(rec)
+				if err == nil {
+					batch = append(batch, k)
+				}
+				return err
+			})
+		})
+		if err != nil || len(batch) == 0 {
+			return time.Time{}, err
+		}
+		for _, k := range batch {
+			if due := k.due(); due.After(now) {
+				return due, nil
+			}
+			if err := s.runDue(ctx, k, now); err != nil {
+				return time.Time{}, err
+			}
+		}
+	}
+}
+
+func (s *Service) runDue(ctx context.Context, seen *key, now time.Time) error {
+	var event *audit.ServiceEvent
+	recs, err := s.Trail.Commit(ctx, func(tx store.Tx) error {
+		event = nil
+		k, err := readKey(tx, seen.account, seen.region, seen.ID)
+		if isNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if due := k.due(); due.IsZero() || due.After(now) {
+			return nil // a call came in between
+		}
+		if k.State == types.KeyStatePendingDeletion {
+			event, err = destroy(tx, k, now)
+			return err
+		}
+		if event, err = rotate(tx, k, now, types.RotationTypeAutomatic); err != nil {
+			return err
+		}
+		// One rotation is enough for a server that was down for long.
+		for !k.Rotation.Next.After(now) {
+			k.Rotation.Next = k.Rotation.Next.Add(time.Duration(k.Rotation.PeriodDays) * day)
+		}
+		return k.write(tx)
+	}, func() []api.Record {
+		if event == nil {
+			return nil
+		}
+		return []api.Record{audit.EventRecord(event)}
+	})
+	if err != nil {
+		return err
+	}
+	return s.Trail.JournalCommitted(ctx, recs)
+}

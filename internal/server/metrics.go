@@ -1,0 +1,84 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/wire"
+)
+
+// metrics is what /metrics shows.
+type metrics struct {
+	registry *prometheus.Registry
+	calls    *prometheus.CounterVec
+	ops      map[string]operationMetrics // of every operation of the table
+	other    operationMetrics            // everything else
+}
+
+// operationMetrics are those of one operation, looked up once.
+type operationMetrics struct {
+	name    string
+	success prometheus.Counter
+	seconds prometheus.Observer
+}
+
+func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry(), ops: map[string]operationMetrics{}}
+	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "kagimori_calls_total", Help: "Calls by operation and result: Success or the error code.",
+	}, []string{"operation", "result"})
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "kagimori_call_seconds", Help: "Time from the first byte of a call's header to its durable record.",
+		Buckets: []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
+	}, []string{"operation"})
+	row := func(name string) operationMetrics {
+		return operationMetrics{name, m.calls.WithLabelValues(name, "Success"), seconds.WithLabelValues(name)}
+	}
+	for _, op := range wire.KMS {
+		m.ops[op.Name] = row(op.Name)
+	}
+	m.other = row("Unknown")
+
+	up := func(name, help string, err func() error) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if err() != nil {
+				return 0
+			}
+			return 1
+		})
+	}
+	counter := func(name, help string, value func(journal.Stats) float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
+	}
+	m.registry.MustRegister(m.calls, seconds,
+		up("kagimori_journal_up", "1 while audit records can be written.", journalErr),
+		up("kagimori_store_up", "1 while changes can be stored.", storeErr),
+		counter("kagimori_journal_records_total", "Audit records written.", func(s journal.Stats) float64 { return float64(s.Records) }),
+		counter("kagimori_journal_bytes_total", "Bytes of audit records written.", func(s journal.Stats) float64 { return float64(s.Bytes) }),
+		counter("kagimori_journal_syncs_total", "Syncs of the journal; records share them.", func(s journal.Stats) float64 { return float64(s.Syncs) }),
+		counter("kagimori_journal_sync_seconds_total", "Time spent in syncs of the journal.", func(s journal.Stats) float64 { return s.SyncTime.Seconds() }),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) observe(operation string, failure *callError, d time.Duration) {
+	row, ok := m.ops[operation]
+	if !ok {
+		row = m.other
+	}
+	if failure == nil {
+		row.success.Inc()
+	} else {
+		m.calls.WithLabelValues(row.name, failure.Code).Inc()
+	}
+	row.seconds.Observe(d.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,169 @@
+// Package server puts the rooms together: listeners, TLS, limits, the pipeline
+// that every call goes through, health and metrics, and an orderly stop.
+//
+// It promises that no answer leaves before its audit record is durable, that a
+// success carries an authorization decision, and that no input makes it panic or
+// take unbounded memory.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/kagimori/kagimori/internal/authz"
+	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/iam"
+	"github.com/kagimori/kagimori/internal/kms"
+	"github.com/kagimori/kagimori/internal/sigv4"
+)
+
+// Options are the limits of a Server and what it works with. All are needed but
+// TLS.
+type Options struct {
+	Data  *datadir.Dir
+	Clock clock.Clock
+	Log   *slog.Logger
+	// TLS, if not nil, is put on the API listener.
+	TLS *tls.Config
+	// MaxConnections bounds the open connections of the API listener; more wait
+	// to be accepted.
+	MaxConnections int
+	// ReadHeaderTimeout and BodyTimeout bound how long a client may take to send
+	// the header and the whole request; IdleTimeout how long a connection may
+	// wait for its next request; DrainTimeout how long a stop waits for calls
+	// in flight.
+	ReadHeaderTimeout, BodyTimeout, IdleTimeout, DrainTimeout time.Duration
+}
+
+// maxHeader is the largest request header in bytes; session tokens are long.
+const maxHeader = 64 << 10
+
+// Server serves the API of one data folder.
+type Server struct {
+	opts     Options
+	kms      *kms.Service
+	pipeline *pipeline
+	metrics  *metrics
+	draining atomic.Bool
+}
+
+// New makes a Server and sets its background work going. Close ends it.
+func New(ctx context.Context, opts Options) (*Server, error) {
+	d := opts.Data
+	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: authz.RootOnly{}, Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
+	if err != nil {
+		return nil, err
+	}
+	identities := iam.New(d.Store)
+	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health)
+	s := &Server{
+		opts: opts, kms: service, metrics: m,
+		pipeline: newPipeline(sigv4.New(identities.Lookup, opts.Clock), service.Handlers(), d.Trail, opts.Clock, opts.Log, m),
+	}
+	service.Start()
+	return s, nil
+}
+
+// Handler answers the API and, with admin set, health and metrics.
+func (s *Server) Handler(admin bool) http.Handler {
+	if !admin {
+		return s.pipeline
+	}
+	a := s.AdminHandler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics") {
+			a.ServeHTTP(w, r)
+			return
+		}
+		s.pipeline.ServeHTTP(w, r)
+	})
+}
+
+// AdminHandler answers GET /healthz, /readyz and /metrics.
+func (s *Server) AdminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.Ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ready\n")
+	})
+	mux.Handle("GET /metrics", s.metrics.handler())
+	return mux
+}
+
+// Ready is nil while calls can be served, else the reason why not.
+func (s *Server) Ready() error {
+	switch {
+	case s.draining.Load():
+		return errors.New("the server is stopping")
+	case s.opts.Data.Journal.Err() != nil:
+		return fmt.Errorf("audit records cannot be written: %w", s.opts.Data.Journal.Err())
+	case s.opts.Data.Store.Health() != nil:
+		return fmt.Errorf("changes cannot be stored: %w", s.opts.Data.Store.Health())
+	}
+	return nil
+}
+
+// Serve serves on the listeners until ctx ends, then lets calls in flight
+// finish. admin may be nil: then health and metrics are on the API listener.
+func (s *Server) Serve(ctx context.Context, listener, admin net.Listener) error {
+	servers := []*http.Server{s.httpServer(s.Handler(admin == nil))}
+	listeners := []net.Listener{netutil.LimitListener(listener, s.opts.MaxConnections)}
+	if s.opts.TLS != nil {
+		listeners[0] = tls.NewListener(listeners[0], s.opts.TLS)
+	}
+	if admin != nil {
+		servers, listeners = append(servers, s.httpServer(s.AdminHandler())), append(listeners, admin)
+	}
+	failed := make(chan error, len(servers))
+	for i := range servers {
+		go func() { failed <- servers[i].Serve(listeners[i]) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.draining.Store(true)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTimeout)
+	defer cancel()
+	for _, hs := range servers {
+		if e := hs.Shutdown(drain); e != nil && err == nil {
+			err = fmt.Errorf("calls were still in flight after %s: %w", s.opts.DrainTimeout, e)
+			hs.Close()
+		}
+	}
+	return err
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: s.opts.ReadHeaderTimeout,
+		ReadTimeout:       s.opts.BodyTimeout,
+		WriteTimeout:      s.opts.BodyTimeout + 30*time.Second,
+		IdleTimeout:       s.opts.IdleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ConnContext:       withConn,
+		// Failed handshakes and the like: of interest only when looking for them.
+		ErrorLog: slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Close ends the background work. The data folder stays open; it is its
+// opener's to close.
+func (s *Server) Close(ctx context.Context) error { return s.kms.Close(ctx) }
