@@ -45,7 +45,7 @@ type config struct {
 }
 
 func main() {
-	cfg := config{warm: 200 * time.Millisecond}
+	cfg := config{warm: 100 * time.Millisecond}
 	names := make([]string, len(operations))
 	for i, op := range operations {
 		names[i] = op.name
@@ -56,8 +56,8 @@ func main() {
 	flag.StringVar(&cfg.json, "json", "", "`file` to write all figures to")
 	ops := flag.String("ops", strings.Join(names, ","), "operations")
 	conns := flag.String("conns", "1,16,64", "numbers of connections")
-	flag.IntVar(&cfg.rounds, "rounds", 5, "times that each cell is measured")
-	flag.DurationVar(&cfg.duration, "duration", 1500*time.Millisecond, "length of one measurement")
+	flag.IntVar(&cfg.rounds, "rounds", 11, "times that each cell is measured")
+	flag.DurationVar(&cfg.duration, "duration", 700*time.Millisecond, "length of one measurement")
 	flag.Parse()
 
 	err := cfg.parse(*ops, *conns)

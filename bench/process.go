@@ -130,8 +130,8 @@ func start(ctx context.Context, dir, name string, cpu, back int, addr netip.Addr
 	return nil, errors.Join(fmt.Errorf("%s: /readyz was not 200 within half a minute\n%s", name, p.lastWords()), p.stop())
 }
 
-// stop ends the server as an operator would and reports when it does not exit
-// with 0. The floor does not handle SIGTERM and may die of it.
+// stop ends the server with SIGTERM and reports when it exits with an error or
+// not at all. Dying of the signal itself, as the floor does, is no error.
 func (p *process) stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
