@@ -134,8 +134,7 @@ func (t *Trail) Ready() error { return t.journal.Err() }
 // LastSeq is the sequence number of the last durable record.
 func (t *Trail) LastSeq() uint64 { return t.journal.LastSeq() }
 
-// Drain writes the records whose journalling failed and empties the outbox of
-// what the journal has.
+// Drain writes the records whose journalling failed, and empties the outbox.
 func (t *Trail) Drain(ctx context.Context) error {
 	t.mu.Lock()
 	failed := t.failed
@@ -148,6 +147,11 @@ func (t *Trail) Drain(ctx context.Context) error {
 	if err := t.JournalCommitted(ctx, recs); err != nil {
 		return err
 	}
+	return t.Empty(ctx)
+}
+
+// Empty removes from the outbox what the journal has.
+func (t *Trail) Empty(ctx context.Context) error {
 	done := t.takeDone()
 	if len(done) == 0 {
 		return nil

@@ -51,7 +51,7 @@ const (
 	maxConnections = 1_000_000
 	minTimeout     = time.Millisecond
 	maxTimeout     = 24 * time.Hour
-	minSegment     = 1 << 20
+	minSegment     = 2 << 20
 	maxSegment     = 1 << 30
 )
 

@@ -120,9 +120,9 @@ func TestMistakesInFile(t *testing.T) {
 		{"body-timeout = 15", `body-timeout must be a duration from 1ms to 24h, such as "15s" or "2m", not the number 15`},
 		{"body-timeout = '0s'", `body-timeout must be a duration from 1ms to 24h, such as "15s" or "2m", not "0s"`},
 		{"body-timeout = '25h'", `body-timeout must be a duration`},
-		{"journal-segment-size = '64MB'", `journal-segment-size must be a size from 1MiB to 1GiB, such as "64MiB", not "64MB"`},
+		{"journal-segment-size = '64MB'", `journal-segment-size must be a size from 2MiB to 1GiB, such as "64MiB", not "64MB"`},
 		{"journal-segment-size = '9223372036854775807GiB'", `journal-segment-size must be a size`},
-		{"journal-segment-size = 1024", `journal-segment-size must be a size from 1MiB to 1GiB, such as "64MiB", not "1024"`},
+		{"journal-segment-size = 1024", `journal-segment-size must be a size from 2MiB to 1GiB, such as "64MiB", not "1024"`},
 		{"log-format = 'xml'", `kagimori.toml line 1: log-format must be "text" or "json", not "xml"`},
 		{"log-format = 2026-01-02", `kagimori.toml line 1: log-format must be "text" or "json", not `},
 		{strings.Repeat("#", 1<<20+1), `configuration file kagimori.toml is larger than 1 MiB`},
@@ -242,7 +242,7 @@ func TestSomeSettings(t *testing.T) {
 // configuration loads, as printed and with its comments taken off.
 func TestTOML(t *testing.T) {
 	c, stderr := load(t, "", nil, "--listen=[::]:8443", "--tls-cert", `C:\keys\"a".pem`, "--tls-key=鍵.pem", "--idle-timeout=90s",
-		"--journal-segment-size=1048577", "--max-connections=9")
+		"--journal-segment-size=2097153", "--max-connections=9")
 	if stderr != "" {
 		t.Fatal(stderr)
 	}

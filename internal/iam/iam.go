@@ -215,3 +215,20 @@ func CheckRoot(ctx context.Context, st store.Store, given RootCredentials) error
 		return fmt.Errorf("there is no access key %s with that secret access key", given.AccessKeyID)
 	})
 }
+
+// Root is the first account with its root's access key.
+func Root(ctx context.Context, st store.Store) (c RootCredentials, err error) {
+	if c.Account, err = Account(ctx, st); err != nil {
+		return c, err
+	}
+	err = st.View(ctx, func(r store.Reader) error {
+		return r.Scan(accessKeyKind, "", "", "", 0, func(raw store.Record) error {
+			rec, err := readAccessKey(r, raw.ID)
+			if err == nil && rec.Account == c.Account {
+				c.AccessKeyID, c.SecretKey = raw.ID, rec.Secret
+			}
+			return err
+		})
+	})
+	return c, err
+}

@@ -44,7 +44,7 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, nam
 	if err := authz.Check(ctx, s.Authorize, call, &req); err != nil {
 		return nil, err
 	}
-	if err := checkState(call.Operation, k.State, k.arn); err != nil {
+	if err := k.checkState(call.Operation); err != nil {
 		return nil, err
 	}
 	return &usableKey{key: k, svc: s, call: call}, nil
@@ -151,7 +151,7 @@ func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) err
 		if err != nil {
 			return err
 		}
-		if err := checkState(u.call.Operation, fresh.State, u.arn); err != nil {
+		if err := fresh.checkState(u.call.Operation); err != nil {
 			return err
 		}
 		if err := fn(fresh, tx); err != nil {

@@ -73,7 +73,7 @@ func (s *Service) RunDue(ctx context.Context) (next time.Time, err error) {
 		now := s.Clock.Now()
 		var batch []*key
 		err := s.Store.View(ctx, func(r store.Reader) error {
-			return r.Lookup(store.Query{Kind: keyKind, Index: dueIndex, Limit: 100}, func(rec store.Record) error {
+			return r.Lookup(store.Query{Kind: keyKind, Index: dueIndex, To: store.LastIndexValue, Limit: 100}, func(rec store.Record) error {
 				k, err := decodeKey(rec)
 				if err == nil {
 					batch = append(batch, k)

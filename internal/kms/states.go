@@ -28,8 +28,8 @@ var keyStates = []struct {
 //	D  DisabledException, "ARN is disabled."
 //	S  KMSInvalidStateException, "ARN is <state>."
 //	N  KMSInvalidStateException, "ARN is not pending deletion."
-//	E  UnsupportedOperationException, because only imported keys can be in that state
-//	K  UnsupportedOperationException, because only keys in custom key stores can be in it
+//	O  UnsupportedOperationException, "ARN origin is <origin> which is not valid
+//	   for this operation.": only keys of such an origin can be in that state
 //	k  works, unless the kind or the origin of the key forbids it, which the handler checks
 //	-  cannot occur
 //
@@ -48,33 +48,33 @@ var stateTable = map[string]string{
 	"DeriveSharedSecret":                  ".DSSS-S.",
 	"DescribeKey":                         "........",
 	"DisableKey":                          "..SSS.SS",
-	"DisableKeyRotation":                  "kDSSEKSk",
+	"DisableKeyRotation":                  "kDSSOOSk",
 	"EnableKey":                           "..SSS.SS",
-	"EnableKeyRotation":                   "kDSSEKSk",
+	"EnableKeyRotation":                   "kDSSOOSk",
 	"Encapsulate":                         ".DSSS-S.",
 	"Encrypt":                             ".DSSSSS.",
 	"GenerateDataKey":                     ".DSSSSS.",
-	"GenerateDataKeyPair":                 ".DSSSKS.",
-	"GenerateDataKeyPairWithoutPlaintext": ".DSSSKS.",
+	"GenerateDataKeyPair":                 ".DSSSOS.",
+	"GenerateDataKeyPairWithoutPlaintext": ".DSSSOS.",
 	"GenerateDataKeyWithoutPlaintext":     ".DSSSSS.",
 	"GenerateMac":                         ".DSSS-S.",
 	"GetKeyLastUsage":                     "........",
 	"GetKeyPolicy":                        "........",
-	"GetKeyRotationStatus":                "kkkkEKkk",
-	"GetParametersForImport":              "kkSS.KSS",
+	"GetKeyRotationStatus":                "kkkkOOkk",
+	"GetParametersForImport":              "kkSS.OSS",
 	"GetPublicKey":                        "..SS.-S.",
-	"ImportKeyMaterial":                   "kkKK.KS.",
+	"ImportKeyMaterial":                   "kkOO.OS.",
 	"ListAliases":                         "........",
 	"ListGrants":                          "........",
 	"ListKeyPolicies":                     "........",
-	"ListKeyRotations":                    "kkkk.Kkk",
+	"ListKeyRotations":                    "kkkk.Okk",
 	"ListResourceTags":                    "........",
 	"PutKeyPolicy":                        "........",
 	"ReEncrypt":                           ".DSSSSS.",
 	"ReplicateKey":                        ".DSSS-SS",
 	"RetireGrant":                         "........",
 	"RevokeGrant":                         "........",
-	"RotateKeyOnDemand":                   "kDSSSKSk",
+	"RotateKeyOnDemand":                   "kDSSSOSk",
 	"ScheduleKeyDeletion":                 "..SS...S",
 	"Sign":                                ".DSSS-S.",
 	"TagResource":                         "..SS....",
@@ -87,29 +87,27 @@ var stateTable = map[string]string{
 }
 
 // checkState refuses the operation if the state of the key forbids it.
-func checkState(operation string, state types.KeyState, arn string) error {
+func (k *key) checkState(operation string) error {
 	row, ok := stateTable[operation]
 	if !ok {
 		return nil
 	}
 	for i, column := range keyStates {
-		if column.state != state {
+		if column.state != k.State {
 			continue
 		}
 		switch row[i] {
 		case '.', 'k':
 			return nil
 		case 'D':
-			return awserr.New(awserr.Disabled, "%s is disabled.", arn)
+			return awserr.New(awserr.Disabled, "%s is disabled.", k.arn)
 		case 'S':
-			return awserr.New(awserr.KMSInvalidState, "%s is %s.", arn, column.words)
+			return awserr.New(awserr.KMSInvalidState, "%s is %s.", k.arn, column.words)
 		case 'N':
-			return awserr.New(awserr.KMSInvalidState, "%s is not pending deletion.", arn)
-		case 'E':
-			return awserr.New(awserr.UnsupportedOperation, "%s origin is EXTERNAL which is not valid for this operation.", arn)
-		case 'K':
-			return awserr.New(awserr.UnsupportedOperation, "%s is in a custom key store, which is not valid for this operation.", arn)
+			return awserr.New(awserr.KMSInvalidState, "%s is not pending deletion.", k.arn)
+		case 'O':
+			return awserr.New(awserr.UnsupportedOperation, "%s origin is %s which is not valid for this operation.", k.arn, k.Origin)
 		}
 	}
-	return awserr.New(awserr.KMSInternal, "%s is in a state that %s does not know.", arn, operation)
+	return awserr.New(awserr.KMSInternal, "%s is in a state that %s does not know.", k.arn, operation)
 }

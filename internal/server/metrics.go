@@ -60,8 +60,8 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *
 		up("kagimori_store_up", "1 while changes can be stored.", storeErr),
 		counter("kagimori_journal_records_total", "Audit records written.", func(s journal.Stats) float64 { return float64(s.Records) }),
 		counter("kagimori_journal_bytes_total", "Bytes of audit records written.", func(s journal.Stats) float64 { return float64(s.Bytes) }),
-		counter("kagimori_journal_syncs_total", "Syncs of the journal; records share them.", func(s journal.Stats) float64 { return float64(s.Syncs) }),
-		counter("kagimori_journal_sync_seconds_total", "Time spent in syncs of the journal.", func(s journal.Stats) float64 { return s.SyncTime.Seconds() }),
+		counter("kagimori_journal_syncs_total", "Syncs of the journal; records share them.", func(s journal.Stats) float64 { return float64(s.Groups) }),
+		counter("kagimori_journal_sync_seconds_total", "Time that syncs of the journal took.", func(s journal.Stats) float64 { return s.SyncTime.Seconds() }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -144,7 +144,11 @@ func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (out any, 
 	if r.Method != http.MethodPost || r.URL.Path != "/" {
 		return nil, &callError{Error: notPost(r), stranger: true, hangUp: true}
 	}
-	op, opErr := wire.Lookup(r.Header.Get("X-Amz-Target"))
+	target := r.Header.Get("X-Amz-Target")
+	if target == "" && r.URL.RawQuery != "" {
+		target = r.URL.Query().Get("X-Amz-Target") // presigned
+	}
+	op, opErr := wire.Lookup(target)
 	if op != nil {
 		call.Operation, call.ReadOnly = op.Name, op.ReadOnly
 	}
@@ -157,7 +161,7 @@ func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (out any, 
 		return nil, &callError{Error: awserr.From(err), stranger: true}
 	}
 	if opErr != nil {
-		call.Operation = clip(r.Header.Get("X-Amz-Target"), 128)
+		call.Operation = clip(target, 128)
 		return nil, &callError{Error: awserr.From(opErr)}
 	}
 	// The journal is asked before anything is done, so that a full disk

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/kagimori/kagimori/internal/cli"
+	"github.com/kagimori/kagimori/internal/config"
+	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/journal"
+)
+
+// followInterval is how often audit tail -f looks for new records.
+const followInterval = 200 * time.Millisecond
+
+func auditCommand() *cli.Command {
+	return &cli.Command{
+		Name: "audit", Summary: "Read the audit journal",
+		Commands: []*cli.Command{auditTail()},
+	}
+}
+
+func auditTail() *cli.Command {
+	var flags config.Flags
+	var follow bool
+	var n uint64
+	return &cli.Command{
+		Name: "tail", Summary: "Print the newest audit records, one JSON object a line",
+		Flags: func(fs *flag.FlagSet) {
+			flags.Register(fs, "data")
+			fs.BoolVar(&follow, "f", false, "go on printing as records are written")
+			fs.Uint64Var(&n, "n", 10, "how many `RECORDS` to print; 0 for all")
+		},
+		Run: func(ctx context.Context, env *cli.Env, _ []string) error {
+			cfg, err := flags.Load(env.Getenv)
+			if err != nil {
+				return err
+			}
+			dir := datadir.JournalDir(cfg.Data)
+			if _, err := os.Stat(dir); err != nil {
+				return fmt.Errorf("there is no audit journal in %s; name the data folder with --data: %w", cfg.Data, err.(*fs.PathError).Err)
+			}
+			last, err := journal.Last(dir)
+			if err != nil {
+				return err
+			}
+			from := uint64(0)
+			if n > 0 && last > n {
+				from = last - n + 1
+			}
+			entries := journal.Read(dir, from)
+			if follow {
+				entries = journal.Follow(ctx, dir, from, env.Clock, followInterval)
+			}
+			out := bufio.NewWriter(env.Stdout)
+			defer out.Flush()
+			for e, err := range entries {
+				if err != nil {
+					return err
+				}
+				out.Write(e.Record)
+				out.WriteByte('\n')
+				if follow {
+					if err := out.Flush(); err != nil {
+						return err
+					}
+				}
+			}
+			return out.Flush()
+		},
+	}
+}

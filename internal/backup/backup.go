@@ -1,0 +1,306 @@
+// Package backup writes a data folder into one encrypted file and reads it back.
+//
+// A backup can be taken while a server runs: it is the store of one moment, and
+// the journal up to a slightly later one, so that it holds the record of
+// whatever the store holds. It can only be read with a secret that opens the root
+// key. docs/formats.md describes the file.
+package backup
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/iam"
+	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/seal"
+	"github.com/kagimori/kagimori/internal/seal/stream"
+	"github.com/kagimori/kagimori/internal/secmem"
+	"github.com/kagimori/kagimori/internal/store/sqlite"
+)
+
+const (
+	magic = "kagimori backup 1\n"
+	// maxRoot bounds the root document in bytes when it is read.
+	maxRoot = 64 << 10
+	// purpose is what the key of backups is derived for.
+	purpose = "backup"
+
+	manifestName = "manifest.json"
+	storeName    = "kagimori.db"
+	journalName  = "journal/"
+)
+
+// Manifest tells what a backup is of.
+type Manifest struct {
+	Created         time.Time `json:"created"`
+	RootFingerprint string    `json:"rootFingerprint"`
+}
+
+// Summary tells what a backup holds.
+type Summary struct {
+	Manifest
+	Account string // the first account
+	Records int    // records of the store, each of which was opened
+	Journal uint64 // audit records
+	LastSeq uint64 // the number of the newest audit record
+}
+
+// Progress is told the bytes done and their total; a total of 0 is not known yet.
+type Progress func(done, total int64)
+
+// Write writes a backup of the data folder dir, whose store is open as db, to
+// dst. It needs room in tmp for a copy of the store.
+func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, root *seal.Root, keys *seal.Keys, now time.Time, progress Progress) (err error) {
+	work, err := os.MkdirTemp(tmp, ".kagimori-backup-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	// The store comes first: the journal then has all that the store has.
+	snapshot := filepath.Join(work, storeName)
+	if err := db.Snapshot(ctx, snapshot, nil); err != nil {
+		return err
+	}
+	segments, err := journal.Segments(datadir.JournalDir(dir))
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(snapshot)
+	if err != nil {
+		return err
+	}
+	total := info.Size()
+	for _, s := range segments {
+		total += s.Size
+	}
+
+	head := header(root)
+	if _, err := dst.Write(head); err != nil {
+		return err
+	}
+	sealed, err := newWriter(dst, keys, head)
+	if err != nil {
+		return err
+	}
+	zip, err := gzip.NewWriterLevel(sealed, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	archive := tar.NewWriter(zip)
+	manifest, err := json.Marshal(Manifest{Created: now, RootFingerprint: root.Fingerprint()})
+	if err != nil {
+		return err
+	}
+	a := archiver{ctx: ctx, tar: archive, now: now, total: total, progress: progress}
+	if err := a.add(manifestName, int64(len(manifest)), strings.NewReader(string(manifest))); err != nil {
+		return err
+	}
+	if err := a.addFile(storeName, snapshot, info.Size(), info.Size()); err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if err := a.addFile(journalName+filepath.Base(s.Path), s.Path, s.Used, s.Size); err != nil {
+			return err
+		}
+	}
+	return errors.Join(archive.Close(), zip.Close(), sealed.Close())
+}
+
+type archiver struct {
+	ctx         context.Context
+	tar         *tar.Writer
+	now         time.Time
+	done, total int64
+	progress    Progress
+}
+
+// addFile adds the first used bytes of a file, and zeros up to size.
+func (a *archiver) addFile(name, path string, used, size int64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return a.add(name, size, io.LimitReader(io.MultiReader(io.LimitReader(f, used), zeros{}), size))
+}
+
+func (a *archiver) add(name string, size int64, r io.Reader) error {
+	if err := a.tar.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o600, ModTime: a.now, Format: tar.FormatPAX}); err != nil {
+		return err
+	}
+	_, err := io.Copy(a.tar, &counter{r, a.ctx, func(n int) {
+		a.done += int64(n)
+		a.progress(a.done, a.total)
+	}})
+	return err
+}
+
+// counter tells how much was read, and stops when ctx ends.
+type counter struct {
+	io.Reader
+	ctx  context.Context
+	read func(n int)
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.Reader.Read(p)
+	c.read(n)
+	return n, err
+}
+
+// zeros reads as zeros without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// header is what a backup begins with: the magic line and the root document,
+// whose slots open the rest.
+func header(root *seal.Root) []byte {
+	doc := root.Marshal()
+	b := append([]byte(magic), 0, 0, 0, 0)
+	binary.BigEndian.PutUint32(b[len(magic):], uint32(len(doc)))
+	return append(b, doc...)
+}
+
+func newWriter(dst io.Writer, keys *seal.Keys, head []byte) (*stream.Writer, error) {
+	key := keys.Derive(purpose)
+	defer secmem.Zero(key)
+	return stream.NewWriter(dst, [32]byte(key), head)
+}
+
+// Reader is an opened backup.
+type Reader struct {
+	Root *seal.Root
+	Keys *seal.Keys
+	src  io.Reader
+	head []byte
+}
+
+// Open reads the head of a backup and opens its root key with unlock. The keys
+// are the caller's to close.
+func Open(src io.Reader, unlock func(*seal.Root) (*seal.Keys, error)) (*Reader, error) {
+	head := make([]byte, len(magic)+4)
+	if _, err := io.ReadFull(src, head); err != nil || string(head[:len(magic)]) != magic {
+		return nil, errors.New("this is not a Kagimori backup, or one of a newer version")
+	}
+	n := binary.BigEndian.Uint32(head[len(magic):])
+	if n > maxRoot {
+		return nil, errors.New("the backup's root document is damaged")
+	}
+	doc := make([]byte, n)
+	if _, err := io.ReadFull(src, doc); err != nil {
+		return nil, errors.New("the backup is cut short")
+	}
+	root, err := seal.Parse(doc)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := unlock(root)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{Root: root, Keys: keys, src: src, head: append(head, doc...)}, nil
+}
+
+// Extract writes what the backup holds into the empty folder dir, laid out as a
+// data folder, and verifies all of it: every record is opened, every audit record
+// is read.
+func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
+	key := r.Keys.Derive(purpose)
+	sealed, err := stream.NewReader(r.src, [32]byte(key), r.head)
+	secmem.Zero(key)
+	if err != nil {
+		return nil, err
+	}
+	zip, err := gzip.NewReader(sealed)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(datadir.JournalDir(dir), 0o700); err != nil {
+		return nil, err
+	}
+	var sum Summary
+	archive := tar.NewReader(zip)
+	for {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		in := &counter{archive, ctx, func(int) {}}
+		base, isJournal := strings.CutPrefix(h.Name, journalName)
+		switch {
+		case h.Name == manifestName:
+			err = json.NewDecoder(in).Decode(&sum.Manifest)
+		case h.Name == storeName:
+			err = extract(datadir.StoreFile(dir), in)
+		case isJournal && filepath.IsLocal(base) && filepath.Base(base) == base:
+			err = extract(filepath.Join(datadir.JournalDir(dir), base), in)
+		default:
+			err = fmt.Errorf("the backup holds %q, which this version does not know", h.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	// The last chunk proves that nothing is missing.
+	if _, err := io.Copy(io.Discard, zip); err != nil {
+		return nil, err
+	}
+	if n, err := io.Copy(io.Discard, sealed); err != nil || n > 0 {
+		return nil, errors.Join(errors.New("the backup goes on behind its end"), err)
+	}
+	return &sum, r.verify(ctx, dir, &sum)
+}
+
+func extract(path string, in io.Reader) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, in)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// verify opens every record and reads every audit record of an extracted backup.
+func (r *Reader) verify(ctx context.Context, dir string, sum *Summary) error {
+	db, err := sqlite.Open(datadir.StoreFile(dir))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	st := db.Store(r.Keys.StoreKey())
+	if sum.Records, err = st.Verify(ctx); err != nil {
+		return err
+	}
+	if sum.Account, err = iam.Account(ctx, st); err != nil {
+		return err
+	}
+	for entry, err := range journal.Read(datadir.JournalDir(dir), 0) {
+		if err != nil {
+			return err
+		}
+		sum.Journal++
+		sum.LastSeq = entry.Seq
+	}
+	return nil
+}

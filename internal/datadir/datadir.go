@@ -1,0 +1,282 @@
+// Package datadir owns the data folder: which file is where, who may open it,
+// the order in which things are opened and closed, and the first start.
+//
+//	kagimori.db   the store; the wrapped root key is in it too
+//	root.key      the key file that opens the root key; may lie elsewhere
+//	recovery.txt  the recovery passphrase, until it is moved to a safe place
+//	credentials   the root's access key, in AWS's shared-credentials format
+//	journal/      the audit journal
+//	lock          held by the one process that serves the folder
+//
+// A first start that was interrupted at any point goes on where it stopped.
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/gofrs/flock"
+	"github.com/google/uuid"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/audit"
+	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/iam"
+	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/seal"
+	"github.com/kagimori/kagimori/internal/store"
+	"github.com/kagimori/kagimori/internal/store/sqlite"
+)
+
+// Paths in a data folder.
+func StoreFile(dir string) string       { return filepath.Join(dir, "kagimori.db") }
+func RootKeyFile(dir string) string     { return filepath.Join(dir, "root.key") }
+func RecoveryFile(dir string) string    { return filepath.Join(dir, "recovery.txt") }
+func CredentialsFile(dir string) string { return filepath.Join(dir, "credentials") }
+func JournalDir(dir string) string      { return filepath.Join(dir, "journal") }
+
+// Options say how a folder is opened. The zero value of a field is its default.
+type Options struct {
+	Clock clock.Clock  // needed
+	Log   *slog.Logger // needed
+	// JournalSegmentSize is in bytes, see package journal.
+	JournalSegmentSize int64
+	// Root are the account and root credentials that were asked for; empty
+	// members are made at random on the first start.
+	Root iam.RootCredentials
+	// RootKeyFile is where the key file is, if not where its slot says; on the
+	// first start, where it is made.
+	RootKeyFile string
+	// Passphrase opens the root key instead of a key file.
+	Passphrase string
+	// ShowRecovery is given the recovery passphrase of a first start to show it
+	// once. If nil, it is written to RecoveryFile.
+	ShowRecovery func(passphrase string) error
+	// NoRecovery leaves the recovery passphrase out, for folders that need not
+	// outlive a test.
+	NoRecovery bool
+}
+
+// Dir is an open data folder.
+type Dir struct {
+	Path    string
+	Account string // the first account
+	Created bool   // this was the first start
+	Store   store.Store
+	Journal *journal.Journal
+	Trail   *audit.Trail
+
+	clock clock.Clock
+	lock  *flock.Flock
+	db    *sqlite.DB
+	keys  *seal.Keys
+}
+
+// JournalDir is the folder of the journal.
+func (d *Dir) JournalDir() string { return JournalDir(d.Path) }
+
+// Open opens the data folder, making it on the first start. Its errors tell the
+// operator what to do. Close must be called even if the process is to end.
+func Open(ctx context.Context, path string, opts Options) (_ *Dir, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dir{Path: path, clock: opts.Clock}
+	if err := d.takeFolder(opts.Log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.release()
+		}
+	}()
+	if err := sqlite.Create(StoreFile(path)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if d.db, err = sqlite.Open(StoreFile(path)); err != nil {
+		return nil, err
+	}
+	root, err := ReadRoot(ctx, d.db)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		d.Created = true
+		err = d.createRoot(ctx, &opts)
+	case err == nil:
+		d.keys, err = root.Unlock(ctx, Providers(root, path, opts.RootKeyFile, opts.Passphrase)...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.Store = d.db.Store(d.keys.StoreKey())
+	if err := d.openAccount(ctx, opts.Root); err != nil {
+		return nil, err
+	}
+	return d, d.openJournal(ctx, &opts)
+}
+
+// takeFolder makes the folder and locks it.
+func (d *Dir) takeFolder(log *slog.Logger) error {
+	if err := os.MkdirAll(d.Path, 0o700); err != nil {
+		return fmt.Errorf("cannot make the data folder: %w", err)
+	}
+	if info, err := os.Stat(d.Path); err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		log.Warn("others can read the data folder", "fix", "chmod 700 '"+d.Path+"'")
+	}
+	d.lock = flock.New(filepath.Join(d.Path, "lock"), flock.SetPermissions(0o600))
+	locked, err := d.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("cannot lock the data folder: %w", err)
+	}
+	if !locked {
+		return fmt.Errorf("the data folder %s is in use by another kagimori process; stop that one, or give this one another folder with --data", d.Path)
+	}
+	return nil
+}
+
+// createRoot makes the root key with a key file and a recovery passphrase. The
+// secrets are durable before the root key is, so none is ever missing.
+func (d *Dir) createRoot(ctx context.Context, opts *Options) error {
+	keyFile := opts.RootKeyFile
+	if keyFile == "" {
+		keyFile = RootKeyFile(d.Path)
+	}
+	// One that an interrupted first start left is as good as a new one.
+	if err := seal.NewKeyFile(keyFile); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	slots := []seal.NewSlot{{Label: "key file of the first start", Provider: seal.KeyFile(d.Path, keyFile)}}
+	if !opts.NoRecovery {
+		passphrase := seal.NewPassphrase()
+		show := opts.ShowRecovery
+		if show == nil {
+			show = func(p string) error { return writeRecovery(d.Path, p) }
+		}
+		if err := show(passphrase); err != nil {
+			return err
+		}
+		slots = append(slots, seal.NewSlot{Label: "recovery passphrase of the first start", Provider: seal.Passphrase(passphrase)})
+	}
+	root, keys, err := seal.Create(ctx, d.clock.Now(), slots...)
+	if err != nil {
+		return err
+	}
+	d.keys = keys
+	return d.db.UpdateMeta(ctx, func(tx store.MetaTx) error { return tx.Put(rootMeta, root.Marshal()) })
+}
+
+func writeRecovery(dir, passphrase string) error {
+	return writeFile(RecoveryFile(dir), "# The recovery passphrase of the Kagimori data in this folder.\n"+
+		"# It opens the root key when root.key is lost. MOVE THIS FILE TO A SAFE PLACE, away from\n"+
+		"# this machine, for example on paper in a safe. Kagimori does not need it to run.\n"+passphrase+"\n")
+}
+
+// openAccount makes the first account, or checks that it is the one asked for.
+func (d *Dir) openAccount(ctx context.Context, given iam.RootCredentials) error {
+	account, err := iam.Account(ctx, d.Store)
+	if err == nil {
+		d.Account = account
+		if err := iam.CheckRoot(ctx, d.Store, given); err != nil {
+			return fmt.Errorf("the environment (KAGIMORI_ACCOUNT_ID, KAGIMORI_ROOT_ACCESS_KEY_ID, KAGIMORI_ROOT_SECRET_ACCESS_KEY) does not fit the data folder %s, where %w; "+
+				"unset the variables, or give another folder with --data", d.Path, err)
+		}
+		return nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	c := given.Complete()
+	d.Account = c.Account
+	// The file comes first: credentials that nobody can read would be of no use.
+	if err := WriteCredentials(d.Path, c); err != nil {
+		return err
+	}
+	return iam.CreateAccount(ctx, d.Store, c, d.clock.Now())
+}
+
+// WriteCredentials writes the credentials file of a data folder.
+// https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
+func WriteCredentials(dir string, c iam.RootCredentials) error {
+	return writeFile(CredentialsFile(dir), fmt.Sprintf("# Root of account %s.\n[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
+		c.Account, c.AccessKeyID, c.SecretKey))
+}
+
+func (d *Dir) openJournal(ctx context.Context, opts *Options) (err error) {
+	var found journal.Recovery
+	d.Journal, found, err = journal.Open(d.JournalDir(), journal.Options{SegmentSize: opts.JournalSegmentSize, Clock: opts.Clock, Log: opts.Log})
+	if err != nil {
+		return err
+	}
+	if found.CutBytes > 0 {
+		opts.Log.Warn("the last stop was not orderly: unfinished audit records were cut off", "file", found.Segment, "bytes", found.CutBytes)
+	}
+	var late int
+	d.Trail, late, err = audit.Open(ctx, d.Store, d.Journal, d.JournalDir())
+	if err != nil {
+		return err
+	}
+	if late > 0 {
+		opts.Log.Warn("audit records of changes were written late, after an interruption", "records", late)
+	}
+	if err := d.Trail.Journal(ctx, d.event("StartServer", nil)); err != nil {
+		opts.Log.Error("audit records cannot be written; calls will fail until they can", "error", err)
+	}
+	return nil
+}
+
+// event is the record of something that the server itself did.
+func (d *Dir) event(name string, details []api.Pair) []byte {
+	return audit.AppendServiceEvent(nil, &audit.ServiceEvent{
+		Source: "kagimori", Name: name, ID: uuid.NewString(), Time: d.clock.Now(), Account: d.Account,
+		Details: append(details, api.Pair{Name: "rootKeyFingerprint", Value: d.keys.Fingerprint()}),
+	})
+}
+
+// Close records the stop with its reason and closes everything.
+func (d *Dir) Close(reason string) error {
+	_, err := d.Journal.AppendFinal(d.event("StopServer", []api.Pair{{Name: "reason", Value: reason}}))
+	return errors.Join(err, d.Trail.Empty(context.Background()), d.release())
+}
+
+// release closes what is open, in the reverse order.
+func (d *Dir) release() error {
+	var errs []error
+	if d.Journal != nil {
+		errs = append(errs, d.Journal.Close())
+	}
+	if d.db != nil {
+		errs = append(errs, d.db.Close())
+	}
+	if d.keys != nil {
+		d.keys.Close()
+	}
+	return errors.Join(append(errs, d.lock.Unlock())...)
+}
+
+// writeFile writes a file that only its owner can read, whole or not at all, and
+// returns when it is on stable storage.
+func writeFile(path, content string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
