@@ -32,6 +32,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/kagimori/kagimori/internal/secmem"
 )
 
 const (
@@ -58,7 +60,7 @@ func newAEAD(key [32]byte, salt, header []byte) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer clear(streamKey)
+	defer secmem.Zero(streamKey)
 	block, err := aes.NewCipher(streamKey)
 	if err != nil {
 		return nil, err
@@ -135,7 +137,7 @@ func (w *Writer) Close() error {
 	if err == nil {
 		w.err = errClosed
 	}
-	clear(w.plain[:cap(w.plain)])
+	secmem.Zero(w.plain[:cap(w.plain)])
 	return err
 }
 
@@ -216,7 +218,7 @@ func (r *Reader) next() ([]byte, error) {
 		// A sound chunk that is not the last, with nothing behind it, tells a cut
 		// from damage. A cut inside a chunk cannot be told.
 		if _, err := r.aead.Open(r.buf[:0], r.nonce.of(r.chunk, false), sealed, nil); last && err == nil {
-			clear(r.buf[:cap(r.buf)])
+			secmem.Zero(r.buf[:cap(r.buf)])
 			return nil, ErrTruncated
 		}
 		return nil, ErrAuthentication

@@ -14,7 +14,10 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
+
+	"github.com/kagimori/kagimori/internal/secmem"
 )
 
 const (
@@ -59,6 +62,9 @@ func New(key []byte) *Key {
 	return k
 }
 
+// Format prints no part of the key, whatever the verb.
+func (k *Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, "xaes.Key(redacted)") }
+
 // Seal appends nonce, ciphertext and tag of plaintext to dst, authenticating
 // additional with it. dst must not overlap plaintext or additional.
 func (k *Key) Seal(dst, plaintext, additional []byte) []byte {
@@ -86,7 +92,7 @@ func (k *Key) Open(dst, sealed, additional []byte) ([]byte, error) {
 // message is AES-256-GCM under the key for the message whose nonce starts nonce.
 func (k *Key) message(nonce []byte) cipher.AEAD {
 	key := k.derive(nonce)
-	defer clear(key)
+	defer secmem.Zero(key)
 	aead, err := cipher.NewGCMWithRandomNonce(newBlock(key))
 	if err != nil {
 		panic(err) // the block is of crypto/aes
