@@ -1,0 +1,218 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/kagimori/kagimori/internal/clock"
+)
+
+// Entry is one record of a journal.
+type Entry struct {
+	Seq    uint64 // its number
+	Record []byte
+}
+
+// ErrGone says that the records asked for are older than those in the folder.
+var ErrGone = errors.New("journal: records that old are not in the folder any more")
+
+// Read yields the records of the journal in dir, from the number from on, or
+// from the oldest one if from is 0. It can be used while another process writes,
+// and then ends with the last group that is whole; that group may not be durable
+// yet. Damage is a *CorruptError, after which nothing more is yielded.
+func Read(dir string, from uint64) iter.Seq2[Entry, error] {
+	return entries(dir, from, nil)
+}
+
+// Follow is Read that does not end: it waits for new records, looking for them
+// every interval, until ctx is done or there is an error.
+//
+// When a disk failed under the writer, Follow may have yielded records that were
+// never acknowledged; then the numbers go back to the first of those that took
+// their place.
+func Follow(ctx context.Context, dir string, from uint64, clk clock.Clock, interval time.Duration) iter.Seq2[Entry, error] {
+	return entries(dir, from, func() bool {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-clk.After(interval):
+			return ctx.Err() == nil
+		}
+	})
+}
+
+// Last is the number of the newest record that Read would yield, 0 if there is
+// none. It reads the last segment only.
+func Last(dir string) (uint64, error) {
+	d, err := openFolder(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer d.close()
+	r := reader{dir: d, from: math.MaxUint64}
+	defer r.leave()
+	if err := r.run(); err != nil || r.at == nil {
+		return 0, err
+	}
+	return r.at.next - 1, nil
+}
+
+func entries(dir string, from uint64, wait func() bool) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		d, err := openFolder(dir)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		defer d.close()
+		r := reader{dir: d, from: from, wait: wait, yield: yield}
+		defer r.leave()
+		if err := r.run(); err != nil {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// reader goes through the segments of a journal.
+type reader struct {
+	dir   folder
+	from  uint64
+	wait  func() bool // for more at the end; false to stop. nil never waits
+	yield func(Entry, error) bool
+
+	segments []uint64 // as last listed
+	at       *cursor
+	next     *cursor // the segment after at, once there is one
+	again    int64   // offset at which at was read again before damage is believed
+}
+
+func (r *reader) leave() {
+	for _, c := range []*cursor{r.at, r.next} {
+		if c != nil {
+			c.file.Close()
+		}
+	}
+}
+
+func (r *reader) run() error {
+	for r.at == nil {
+		if err := r.begin(); err != nil {
+			return err
+		}
+		if r.at == nil && (r.wait == nil || !r.wait()) {
+			return nil
+		}
+	}
+	for {
+		g, what, err := r.at.read()
+		if err != nil {
+			return err
+		}
+		if what == aGroup {
+			if !r.pass(g) {
+				return nil
+			}
+			continue
+		}
+		if r.next == nil {
+			// Look for the next segment only now, and then read here again: what
+			// was written here before it was made is visible by now.
+			if err := r.findNext(); err != nil {
+				return err
+			}
+			if r.next != nil {
+				r.at.refresh()
+				continue
+			}
+			if more, err := r.end(what); !more {
+				return err
+			}
+			continue
+		}
+		// Behind the limit is only who read a group that failed in the end.
+		if r.at.pos <= r.at.limit {
+			if err := r.at.arrived(r.next); err != nil {
+				return err
+			}
+		}
+		r.at.file.Close()
+		r.at, r.next, r.again = r.next, nil, 0
+		if err := r.findNext(); err != nil {
+			return err
+		}
+	}
+}
+
+// begin opens the segment that holds the first record asked for.
+func (r *reader) begin() (err error) {
+	if r.segments, err = r.dir.list(); err != nil || len(r.segments) == 0 {
+		return err
+	}
+	if r.from != 0 && r.from < r.segments[0] {
+		return ErrGone
+	}
+	i, found := slices.BinarySearch(r.segments, max(r.from, r.segments[0]))
+	if !found {
+		i--
+	}
+	if r.at, err = openCursor(r.dir, r.segments[i], false); err != nil {
+		return err
+	}
+	return r.findNext()
+}
+
+// findNext opens the segment after the present one, if there is one. Segments get
+// their names in order, so the list only has to be read again at its end.
+func (r *reader) findNext() (err error) {
+	i, _ := slices.BinarySearch(r.segments, r.at.head.first+1)
+	if i == len(r.segments) {
+		if r.segments, err = r.dir.list(); err != nil {
+			return err
+		}
+		i, _ = slices.BinarySearch(r.segments, r.at.head.first+1)
+	}
+	if i == len(r.segments) {
+		return nil
+	}
+	if r.next, err = openCursor(r.dir, r.segments[i], false); err != nil {
+		return err
+	}
+	return r.at.precedes(r.next)
+}
+
+// end is called where the last segment ends. It tells whether to go on.
+func (r *reader) end(what found) (more bool, err error) {
+	switch {
+	case what == continued:
+		return false, r.at.corrupt(r.at.pos, "says that another segment follows, but there is none")
+	case r.wait != nil:
+		return r.wait(), nil
+	case what == closed:
+		return false, nil
+	}
+	if _, err = r.at.torn(); err == nil {
+		return false, nil
+	}
+	// What looked torn or damaged may have been written meanwhile.
+	if r.again == r.at.pos {
+		return false, err
+	}
+	r.again = r.at.pos
+	r.at.refresh()
+	return true, nil
+}
+
+// pass yields the records of g. They get memory of their own.
+func (r *reader) pass(g group) bool {
+	if g.first+uint64(g.count) <= r.from {
+		return true
+	}
+	g.records = append([]byte(nil), g.records...)
+	return g.each(func(seq uint64, record []byte) bool {
+		return seq < r.from || r.yield(Entry{seq, record}, nil)
+	})
+}
