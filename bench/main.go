@@ -192,7 +192,7 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	cells := newCells(cfg)
 	total := time.Duration(2*len(cells)*cfg.rounds) * (cfg.warm + cfg.duration)
 	fmt.Fprintf(out, "pids      server %d, floor %d (to attach perf)\n", server.cmd.Process.Pid, floor.cmd.Process.Pid)
-	fmt.Fprintf(out, "measuring %d rounds of %v, about %v in all\n\n", cfg.rounds, cfg.duration, total.Round(time.Second))
+	fmt.Fprintf(out, "measuring rounds: %d of %v, about %v in all\n\n", cfg.rounds, cfg.duration, total.Round(time.Second))
 	for round := range cfg.rounds {
 		for i := range cells {
 			cell := &cells[i]
@@ -297,9 +297,10 @@ func moduleRoot(ctx context.Context) (string, error) {
 	return root, nil
 }
 
-// build compiles a command of the module.
+// build compiles a command of the module, with the revision in it whatever
+// GOFLAGS say.
 func build(ctx context.Context, root, binary, pkg string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-o", binary, pkg)
 	cmd.Dir = root
 	if printed, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, printed)
