@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/kagimori/kagimori/internal/seal/xaes"
 	"github.com/kagimori/kagimori/internal/secmem"
+	"github.com/kagimori/kagimori/internal/xaes"
 )
 
 // Keys is an unlocked root key. It is safe for concurrent use until Close, behind

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/kagimori/kagimori/internal/secmem"
 )
@@ -91,27 +92,39 @@ func (k *Key) Open(dst, sealed, additional []byte) ([]byte, error) {
 
 // message is AES-256-GCM under the key for the message whose nonce starts nonce.
 func (k *Key) message(nonce []byte) cipher.AEAD {
-	key := k.derive(nonce)
-	defer secmem.Zero(key)
-	aead, err := cipher.NewGCMWithRandomNonce(newBlock(key))
+	w := workspaces.Get().(*workspace)
+	defer w.release()
+	k.derive(w, nonce)
+	aead, err := cipher.NewGCMWithRandomNonce(newBlock(w.key[:]))
 	if err != nil {
 		panic(err) // the block is of crypto/aes
 	}
 	return aead
 }
 
+// workspace is what deriving the key of a message needs. Arguments of interface
+// methods escape to the heap; pooling them spares the garbage collector.
+type workspace struct {
+	block [aes.BlockSize]byte
+	key   [KeySize]byte
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+func (w *workspace) release() {
+	secmem.Zero(w.key[:])
+	workspaces.Put(w)
+}
+
 // derive is NIST SP 800-108r1 in counter mode with CMAC-AES256, the label X and
 // a counter of 16 bits. The input is one block, so CMAC is one AES call.
-func (k *Key) derive(nonce []byte) []byte {
-	var m [KeySize]byte
+func (k *Key) derive(w *workspace, nonce []byte) {
 	for i := range 2 {
-		b := m[i*aes.BlockSize : (i+1)*aes.BlockSize]
-		b[1], b[2] = byte(i+1), 'X'
-		copy(b[4:], nonce[:kdfNonceSize])
-		subtle.XORBytes(b, b, k.k1[:])
-		k.block.Encrypt(b, b)
+		w.block = [aes.BlockSize]byte{0, byte(i + 1), 'X', 0}
+		copy(w.block[4:], nonce[:kdfNonceSize])
+		subtle.XORBytes(w.block[:], w.block[:], k.k1[:])
+		k.block.Encrypt(w.key[i*aes.BlockSize:], w.block[:])
 	}
-	return m[:]
 }
 
 func newBlock(key []byte) cipher.Block {
