@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/kagimori/kagimori/internal/cli"
@@ -44,6 +45,9 @@ func serveCommand() *cli.Command {
 	}
 }
 
+// gcPercent is GOGC unless the environment sets it.
+const gcPercent = 400
+
 func newLog(env *cli.Env, format string) *slog.Logger {
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(env.Stderr, nil))
@@ -57,6 +61,11 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 		if err := protect(); err != nil {
 			log.Warn("keys in memory are less protected", "reason", err)
 		}
+	}
+	if env.Getenv("GOGC") == "" {
+		// What lives is small and what a call leaves behind is short-lived:
+		// collecting less often costs a few MiB and saves a tenth of the CPU.
+		debug.SetGCPercent(gcPercent)
 	}
 	opts := datadir.Options{
 		Clock: env.Clock, Log: log, JournalSegmentSize: cfg.JournalSegmentSize,

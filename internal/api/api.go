@@ -4,6 +4,8 @@ package api
 
 import (
 	"time"
+
+	"github.com/kagimori/kagimori/internal/secmem"
 )
 
 // Partition is the first field of every ARN of this deployment.
@@ -68,6 +70,18 @@ type Call struct {
 	Trail Trail
 
 	decisions int
+	secrets   [][]byte
+}
+
+// Forget has b zeroed when the call has been answered: for plaintexts that the
+// answer carries.
+func (c *Call) Forget(b []byte) { c.secrets = append(c.secrets, b) }
+
+// Close zeroes what Forget was given.
+func (c *Call) Close() {
+	for _, b := range c.secrets {
+		secmem.Zero(b)
+	}
 }
 
 // Decided notes that authorization was decided in the caller's favour. Only the

@@ -12,12 +12,11 @@ import (
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/keymaterial"
-	"github.com/kagimori/kagimori/internal/secmem"
 )
 
 // Encrypt encrypts up to 4,096 bytes.
 func (s *Service) Encrypt(ctx context.Context, call *api.Call, in *sdk.EncryptInput) (*sdk.EncryptOutput, error) {
-	defer secmem.Zero(in.Plaintext)
+	call.Forget(in.Plaintext)
 	setDefault(&in.EncryptionAlgorithm)
 	if err := checkGrantTokens(in.GrantTokens); err != nil {
 		return nil, err
@@ -55,7 +54,6 @@ func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptIn
 		return nil, err
 	}
 	if err := dryRun(in.DryRun); err != nil {
-		secmem.Zero(plaintext)
 		return nil, err
 	}
 	call.Trail.Add("keyMaterialId", id)
@@ -76,7 +74,6 @@ func (s *Service) ReEncrypt(ctx context.Context, call *api.Call, in *sdk.ReEncry
 	if err != nil {
 		return nil, err
 	}
-	defer secmem.Zero(plaintext)
 	k, err := s.resolve(ctx, call, *in.DestinationKeyId, keyOrAlias)
 	if err != nil {
 		return nil, err
@@ -117,11 +114,10 @@ func (s *Service) GenerateDataKey(ctx context.Context, call *api.Call, in *sdk.G
 // GenerateDataKeyWithoutPlaintext makes a data key and gives it encrypted only.
 func (s *Service) GenerateDataKeyWithoutPlaintext(ctx context.Context, call *api.Call, in *sdk.GenerateDataKeyWithoutPlaintextInput) (*sdk.GenerateDataKeyWithoutPlaintextOutput, error) {
 	req := dataKey{in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, in.GrantTokens, in.DryRun}
-	u, plaintext, blob, id, err := s.generateDataKey(ctx, call, &req)
+	u, _, blob, id, err := s.generateDataKey(ctx, call, &req)
 	if err != nil {
 		return nil, err
 	}
-	secmem.Zero(plaintext)
 	return &sdk.GenerateDataKeyWithoutPlaintextOutput{CiphertextBlob: blob, KeyId: &u.arn, KeyMaterialId: &id}, nil
 }
 
@@ -139,7 +135,9 @@ func (s *Service) GenerateRandom(ctx context.Context, call *api.Call, in *sdk.Ge
 	if in.CustomKeyStoreId != nil {
 		return nil, awserr.New(awserr.CustomKeyStoreNotFound, "Custom key store %s is not found.", *in.CustomKeyStoreId)
 	}
-	return &sdk.GenerateRandomOutput{Plaintext: randomBytes(int(*in.NumberOfBytes))}, nil
+	plaintext := randomBytes(int(*in.NumberOfBytes))
+	call.Forget(plaintext)
+	return &sdk.GenerateRandomOutput{Plaintext: plaintext}, nil
 }
 
 // dataKey is what the two operations that make data keys are asked.
@@ -171,11 +169,11 @@ func (s *Service) generateDataKey(ctx context.Context, call *api.Call, req *data
 		return fail(err)
 	}
 	plaintext = randomBytes(size)
+	call.Forget(plaintext)
 	if blob, materialID, err = u.encrypt(ctx, types.EncryptionAlgorithmSpecSymmetricDefault, plaintext, req.context); err == nil {
 		err = dryRun(req.dryRun)
 	}
 	if err != nil {
-		secmem.Zero(plaintext)
 		return fail(err)
 	}
 	call.Trail.Add("keyMaterialId", materialID)
@@ -271,6 +269,7 @@ func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, sr
 	if err != nil {
 		return fail(awserr.New(awserr.InvalidCiphertext, ""))
 	}
+	call.Forget(plaintext)
 	return u, plaintext, materialID, nil
 }
 

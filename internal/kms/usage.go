@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +38,13 @@ type lastUse struct {
 type usageTracker struct {
 	mu    sync.Mutex
 	fresh map[store.Place]lastUse
+
+	marked uint64 // the stored usageMark; only the background job touches it
 }
+
+// markEvery bounds how many audit records a start after a crash reads to find the
+// uses that were not stored.
+const markEvery = 100_000
 
 func usagePlace(account, region, id string) store.Place {
 	return store.Place{Kind: usageKind, Account: account, Region: region, ID: id}
@@ -106,7 +113,7 @@ func (s *Service) flushUsage(ctx context.Context) error {
 	fresh := s.usage.fresh
 	s.usage.fresh = nil
 	s.usage.mu.Unlock()
-	if len(fresh) == 0 {
+	if len(fresh) == 0 && position-s.usage.marked < markEvery {
 		return nil
 	}
 	err := s.Store.Update(ctx, func(tx store.Tx) error {
@@ -131,12 +138,15 @@ func (s *Service) flushUsage(ctx context.Context) error {
 	if err != nil {
 		s.usage.mu.Lock()
 		defer s.usage.mu.Unlock()
-		for place, u := range s.usage.fresh {
-			fresh[place] = u
+		if fresh == nil {
+			fresh = map[store.Place]lastUse{}
 		}
+		maps.Copy(fresh, s.usage.fresh)
 		s.usage.fresh = fresh
+		return err
 	}
-	return err
+	s.usage.marked = position
+	return nil
 }
 
 // replace puts a record whatever was there.
@@ -163,9 +173,7 @@ func (s *Service) recoverUsage(ctx context.Context, journalDir string) error {
 	if err != nil && !isNotFound(err) {
 		return err
 	}
-	if position == s.Trail.LastSeq() {
-		return nil
-	}
+	s.usage.marked = position
 	for entry, err := range journal.Read(journalDir, position+1) {
 		if err != nil {
 			return err

@@ -93,6 +93,7 @@ func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	buf := bufferPool.Get().(*buffers)
 	defer buf.release()
 	call := newCall(r, start)
+	defer call.Close()
 
 	out, failure := p.run(r, call, buf)
 	status := http.StatusOK
