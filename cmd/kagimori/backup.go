@@ -11,6 +11,7 @@ import (
 	"github.com/kagimori/kagimori/internal/backup"
 	"github.com/kagimori/kagimori/internal/cli"
 	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/durable"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/seal"
 	"github.com/kagimori/kagimori/internal/store/sqlite"
@@ -56,7 +57,7 @@ func (f *folder) backup(ctx context.Context, keys *seal.Keys, path string) (err 
 	if err := errors.Join(err, buffered.Flush(), out.Sync(), out.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(out.Name(), path); err != nil {
+	if err := durable.Rename(out.Name(), path); err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
@@ -191,7 +192,7 @@ func restoreCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.Rename(tmp, target); err != nil {
+			if err := durable.Rename(tmp, target); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(env.Stdout, "Restored into %s\n%s\nStart it with: kagimori serve --data %s\n", target, describe(sum), quote(target))

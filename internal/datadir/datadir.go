@@ -27,6 +27,7 @@ import (
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/durable"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/seal"
@@ -172,9 +173,9 @@ func (d *Dir) createRoot(ctx context.Context, opts *Options) error {
 }
 
 func writeRecovery(dir, passphrase string) error {
-	return writeFile(RecoveryFile(dir), "# The recovery passphrase of the Kagimori data in this folder.\n"+
+	return durable.Replace(RecoveryFile(dir), []byte("# The recovery passphrase of the Kagimori data in this folder.\n"+
 		"# It opens the root key when root.key is lost. MOVE THIS FILE TO A SAFE PLACE, away from\n"+
-		"# this machine, for example on paper in a safe. Kagimori does not need it to run.\n"+passphrase+"\n")
+		"# this machine, for example on paper in a safe. Kagimori does not need it to run.\n"+passphrase+"\n"), 0o600)
 }
 
 // openAccount makes the first account, or checks that it is the one asked for.
@@ -203,8 +204,8 @@ func (d *Dir) openAccount(ctx context.Context, given iam.RootCredentials) error 
 // WriteCredentials writes the credentials file of a data folder.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 func WriteCredentials(dir string, c iam.RootCredentials) error {
-	return writeFile(CredentialsFile(dir), fmt.Sprintf("# Root of account %s.\n[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
-		c.Account, c.AccessKeyID, c.SecretKey))
+	return durable.Replace(CredentialsFile(dir), fmt.Appendf(nil, "# Root of account %s.\n[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
+		c.Account, c.AccessKeyID, c.SecretKey), 0o600)
 }
 
 func (d *Dir) openJournal(ctx context.Context, opts *Options) (err error) {
@@ -257,26 +258,4 @@ func (d *Dir) release() error {
 		d.keys.Close()
 	}
 	return errors.Join(append(errs, d.lock.Unlock())...)
-}
-
-// writeFile writes a file that only its owner can read, whole or not at all, and
-// returns when it is on stable storage.
-func writeFile(path, content string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

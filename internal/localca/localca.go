@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/durable"
 )
 
 const (
@@ -288,7 +289,7 @@ func writePair(file string, der []byte, key *ecdsa.PrivateKey) (*tls.Certificate
 	data := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 	data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	defer clear(data)
-	if err := replaceFile(file, data, 0o600); err != nil {
+	if err := durable.Replace(file, data, 0o600); err != nil {
 		return nil, err
 	}
 	pair, err := tls.X509KeyPair(data, data)
@@ -301,38 +302,5 @@ func publish(file string, cert *x509.Certificate) error {
 	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	return replaceFile(file, data, 0o644)
-}
-
-// replaceFile puts data in the place of file so that after a crash at any
-// moment the file is the old one or the new one, and is the new one once
-// replaceFile has returned.
-func replaceFile(file string, data []byte, mode fs.FileMode) (err error) {
-	temporary := file + ".new"
-	// One that a crash left behind may have another mode.
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(temporary)
-		}
-	}()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, file); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return durable.Replace(file, data, 0o644)
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/kagimori/kagimori/internal/durable"
 	"github.com/kagimori/kagimori/internal/secmem"
 )
 
@@ -46,21 +47,7 @@ func NewKeyFile(path string) (err error) {
 	})...)
 	defer secmem.Zero(text)
 
-	// Under another name first, so that the file is there as a whole or not at all.
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("the key file %s cannot be made: %w", path, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Link(f.Name(), path) // unlike Rename, does not replace
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
+	err = durable.Create(path, text, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return &failure{fs.ErrExist, fmt.Sprintf("the key file %s exists already and is not replaced; give another name", path)}
 	}
@@ -68,18 +55,6 @@ func NewKeyFile(path string) (err error) {
 		return fmt.Errorf("the key file %s cannot be made: %w", path, err)
 	}
 	return nil
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // which cannot, and need not
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // keyFile is the Provider of a key file. It holds no secret; the file is read
