@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
@@ -67,13 +68,17 @@ func (s *Service) Flush(ctx context.Context) error {
 }
 
 // RunDue rotates and deletes the keys that are due, and tells when the next one
-// will be; the zero time means none is known.
+// will be; the zero time means none is known. One that fails does not keep the
+// others waiting.
 func (s *Service) RunDue(ctx context.Context) (next time.Time, err error) {
+	const batchSize = 100
+	now := s.Clock.Now()
+	q := store.Query{Kind: keyKind, Index: dueIndex, To: store.LastIndexValue, Limit: batchSize}
+	var failed []error
 	for {
-		now := s.Clock.Now()
 		var batch []*key
 		err := s.Store.View(ctx, func(r store.Reader) error {
-			return r.Lookup(store.Query{Kind: keyKind, Index: dueIndex, To: store.LastIndexValue, Limit: 100}, func(rec store.Record) error {
+			return r.Lookup(q, func(rec store.Record) error {
 				k, err := decodeKey(rec)
 				if err == nil {
 					batch = append(batch, k)
@@ -81,16 +86,21 @@ func (s *Service) RunDue(ctx context.Context) (next time.Time, err error) {
 				return err
 			})
 		})
-		if err != nil || len(batch) == 0 {
-			return time.Time{}, err
+		if err != nil {
+			return time.Time{}, errors.Join(append(failed, err)...)
 		}
 		for _, k := range batch {
-			if due := k.due(); due.After(now) {
-				return due, nil
+			due := k.due()
+			if due.After(now) {
+				return due, errors.Join(failed...)
 			}
 			if err := s.runDue(ctx, k, now); err != nil {
-				return time.Time{}, err
+				failed = append(failed, fmt.Errorf("%s: %w", k.arn, err))
 			}
+			q.From, q.After = dueValue(due), k.place()
+		}
+		if len(batch) < batchSize {
+			return time.Time{}, errors.Join(failed...)
 		}
 	}
 }

@@ -113,8 +113,13 @@ func (k *key) write(tx store.Tx) error {
 	if due := k.due(); !due.IsZero() {
 		index = append(index, store.IndexEntry{Name: dueIndex, Value: dueValue(due)})
 	}
-	k.revision, err = tx.Put(store.Place{Kind: keyKind, Account: k.account, Region: k.region, ID: k.ID}, value, k.revision, index...)
+	k.revision, err = tx.Put(k.place(), value, k.revision, index...)
 	return err
+}
+
+// place is where the key is stored.
+func (k *key) place() store.Place {
+	return store.Place{Kind: keyKind, Account: k.account, Region: k.region, ID: k.ID}
 }
 
 func dueValue(t time.Time) string { return fmt.Sprintf("%020d", t.Unix()) }
