@@ -290,7 +290,7 @@ func TestUncommittedNewerSchema(t *testing.T) {
 	if err := Create(path); err != nil {
 		t.Fatal(err)
 	}
-	crash(t, path, fmt.Sprintf("PRAGMA user_version = %d", len(migrations)+1))
+	crash(t, path, fmt.Sprintf("BEGIN; PRAGMA user_version = %d; CREATE TABLE t (x); COMMIT", len(migrations)+1))
 	log, err := os.ReadFile(path + "-wal")
 	if err != nil {
 		t.Fatal(err)
