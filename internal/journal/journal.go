@@ -169,7 +169,7 @@ func open(d folder, opts Options) (*Journal, Recovery, error) {
 		r   Recovery
 		err error
 	)
-	if j.tip, r, err = recover(d); err != nil {
+	if j.tip, r, err = recoverFolder(d); err != nil {
 		return nil, r, err
 	}
 	j.lastSeq.Store(r.LastSeq)
@@ -596,7 +596,7 @@ func makeFile(d folder, name string, size int64) (file, error) {
 		return nil, err
 	}
 	if err = f.allocate(size); err == nil {
-		err = f.sync()
+		err = f.sync() // or the first group that is put there would wait for this too
 	}
 	if err != nil {
 		f.Close()

@@ -26,9 +26,9 @@ type tip struct {
 	link        // to the last segment
 }
 
-// recover checks the segments and brings the last one to a proper end. It
+// recoverFolder checks the segments and brings the last one to a proper end. It
 // changes nothing if acknowledged records are damaged or missing.
-func recover(d folder) (tip, Recovery, error) {
+func recoverFolder(d folder) (tip, Recovery, error) {
 	// A process that was killed may have named a segment without flushing that.
 	if err := d.sync(); err != nil {
 		return tip{}, Recovery{}, err
