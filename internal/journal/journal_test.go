@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -898,4 +899,58 @@ func TestFollowBehindFailure(t *testing.T) {
 	if !slices.Equal(seen, want) {
 		t.Errorf("%q", seen)
 	}
+}
+
+// A copy made by Segments while the journal is written is a whole journal.
+func TestSegments(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, dir, small)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for n := uint64(1); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := j.Append(t.Context(), numbered(n)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 20 {
+		durable := j.LastSeq()
+		all, err := Segments(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if durable > 0 && len(all) == 0 {
+			t.Fatal("no segments")
+		}
+		to := t.TempDir()
+		for _, s := range all {
+			f, err := os.Open(s.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, s.Size)
+			if _, err := io.ReadFull(f, b[:s.Used]); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			if err := os.WriteFile(filepath.Join(to, filepath.Base(s.Path)), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		restored, r := mustOpen(t, to, small)
+		if r.LastSeq < durable {
+			t.Fatalf("copy ends with %d, %d was durable", r.LastSeq, durable)
+		}
+		restored.Close()
+		checkNumbered(t, to, 1, r.LastSeq)
+	}
+	close(stop)
+	wg.Wait()
 }

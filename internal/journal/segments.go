@@ -2,8 +2,7 @@ package journal
 
 import (
 	"math"
-	"os"
-	"path/filepath"
+	"slices"
 )
 
 // Segment is a file of a journal.
@@ -31,20 +30,29 @@ func Segments(dir string) ([]Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Segment
-	for _, first := range firsts {
-		if first > r.at.head.first {
-			break // made just now
+	// From the newest to the oldest: each says where the one before it ends. That
+	// one may get its end mark and be cut at any moment, so until it has, only
+	// what is in front of the mark is counted.
+	out := []Segment{{Path: r.at.path, Used: r.at.pos, Size: r.at.head.size}}
+	end := r.at.head.prev.end
+	i, _ := slices.BinarySearch(firsts, r.at.head.first)
+	for _, first := range slices.Backward(firsts[:i]) {
+		c, err := openCursor(d, first, false)
+		if err != nil {
+			return nil, err
 		}
-		s := Segment{Path: filepath.Join(dir, segmentName(first)), Used: r.at.pos, Size: max(r.at.head.size, r.at.pos)}
-		if first < r.at.head.first {
-			info, err := os.Stat(s.Path)
-			if err != nil {
-				return nil, err
-			}
-			s.Used, s.Size = info.Size(), info.Size()
+		size, err := c.file.size()
+		c.file.Close()
+		if err != nil {
+			return nil, err
+		}
+		s := Segment{Path: c.path, Used: end, Size: c.head.size}
+		if size == end+sector {
+			s.Used, s.Size = size, size
 		}
 		out = append(out, s)
+		end = c.head.prev.end
 	}
+	slices.Reverse(out)
 	return out, nil
 }
