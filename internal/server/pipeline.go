@@ -145,7 +145,7 @@ func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (out any, 
 	if r.Method != http.MethodPost || r.URL.Path != "/" {
 		return nil, &callError{Error: notPost(r), stranger: true, hangUp: true}
 	}
-	target := r.Header.Get("X-Amz-Target")
+	target := strings.Join(r.Header["X-Amz-Target"], ",") // two of them name no operation
 	if target == "" && r.URL.RawQuery != "" {
 		target = r.URL.Query().Get("X-Amz-Target") // presigned
 	}
@@ -231,7 +231,7 @@ func (p *pipeline) readBody(r *http.Request, buf *buffers) (body []byte, release
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		failure = awserr.New(awserr.RequestTimeout, "The request body did not arrive in time.")
 	case err != nil:
-		failure = awserr.New(awserr.RequestAborted, "The request body ended before its announced length.")
+		failure = awserr.New(awserr.RequestAborted, "The request body broke off, or its chunks are malformed.")
 	}
 	if failure != nil {
 		release()
