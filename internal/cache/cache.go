@@ -58,25 +58,26 @@ func (c *Cache[K, V]) Put(k K, v V, mark uint64) {
 	if c.drops != mark {
 		return
 	}
-	if len(c.entries) >= c.size {
+	if c.entries[k] == nil && len(c.entries) >= c.size {
 		c.sweep()
 	}
 	c.entries[k] = &entry[V]{value: v}
 }
 
-// sweep makes room: it removes unused entries, an eighth of the cache at most,
-// and takes away the chance of those it passes.
+// sweep makes room: it removes an eighth of the entries, and takes away the
+// chance of those it passes. Whoever has no chance left goes first.
 func (c *Cache[K, V]) sweep() {
 	room := max(c.size/8, 1)
-	for range 2 {
+	for _, spare := range []bool{true, false} {
 		for k, e := range c.entries {
 			if room == 0 {
 				return
 			}
-			if !e.used.Swap(false) {
-				delete(c.entries, k)
-				room--
+			if spare && e.used.Swap(false) {
+				continue
 			}
+			delete(c.entries, k)
+			room--
 		}
 	}
 }

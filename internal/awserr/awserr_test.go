@@ -1,0 +1,130 @@
+package awserr
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+)
+
+// constants are the codes that awserr.go declares, by their Go names.
+func constants(t *testing.T) map[string]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "awserr.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		decl, ok := n.(*ast.GenDecl)
+		if !ok || decl.Tok != token.CONST {
+			return true
+		}
+		for _, spec := range decl.Specs {
+			v := spec.(*ast.ValueSpec)
+			code, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			codes[v.Names[0].Name] = code
+		}
+		return false
+	})
+	return codes
+}
+
+func TestEveryCodeHasAStatus(t *testing.T) {
+	codes := constants(t)
+	if len(codes) != len(statuses) {
+		t.Errorf("%d codes are declared and %d have a status", len(codes), len(statuses))
+	}
+	for name, code := range codes {
+		e := New(code, "message")
+		if e.Status < 400 || e.Status > 503 || e.Code != code {
+			t.Errorf("%s: code %q, status %d", name, e.Code, e.Status)
+		}
+		if strings.TrimSuffix(code, "Exception") != name {
+			t.Errorf("the constant %s is %q", name, code)
+		}
+	}
+}
+
+// What AWS says is the server's fault has a status of 500 and more, and SDKs try
+// it again; what is the client's has one below.
+func TestFaultsAsInTheSDK(t *testing.T) {
+	for _, e := range []smithy.APIError{
+		&types.AlreadyExistsException{}, &types.ConflictException{}, &types.DependencyTimeoutException{}, &types.DisabledException{},
+		&types.DryRunOperationException{}, &types.IncorrectKeyException{}, &types.InvalidAliasNameException{}, &types.InvalidArnException{},
+		&types.InvalidCiphertextException{}, &types.InvalidGrantTokenException{}, &types.InvalidKeyUsageException{}, &types.InvalidMarkerException{},
+		&types.KMSInternalException{}, &types.KMSInvalidStateException{}, &types.KeyUnavailableException{}, &types.LimitExceededException{},
+		&types.MalformedPolicyDocumentException{}, &types.NotFoundException{}, &types.TagException{}, &types.UnsupportedOperationException{},
+	} {
+		status, ok := statuses[e.ErrorCode()]
+		if !ok {
+			t.Errorf("%s is not in the table", e.ErrorCode())
+			continue
+		}
+		if server := status >= 500; server != (e.ErrorFault() == smithy.FaultServer) {
+			t.Errorf("%s has the status %d, the SDK says %v", e.ErrorCode(), status, e.ErrorFault())
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	if e := New(NotFound, "Key '%s' does not exist", "arn"); e.Message != "Key 'arn' does not exist" || e.Error() != "NotFoundException: Key 'arn' does not exist" {
+		t.Errorf("got %q", e.Error())
+	}
+	// What comes from a caller and is the whole message is not a format.
+	if e := New(Validation, "100% sure"); e.Message != "100% sure" {
+		t.Errorf("got %q", e.Message)
+	}
+	if e := New(InvalidCiphertext, ""); e.Error() != "InvalidCiphertextException" {
+		t.Errorf("got %q", e.Error())
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("an unknown code did not panic")
+		}
+	}()
+	New("NoSuchException", "")
+}
+
+// The cause of an internal error is for the operator, never for the caller.
+func TestInternalHidesItsCause(t *testing.T) {
+	cause := errors.New("disk of 10.0.0.7 is full")
+	for name, e := range map[string]*Error{"Internal": Internal(cause), "From": From(cause)} {
+		if e.Code != KMSInternal || e.Status != 500 || !errors.Is(e, cause) {
+			t.Errorf("%s: got %+v", name, e)
+		}
+		if strings.Contains(e.Error(), "10.0.0.7") {
+			t.Errorf("%s tells the caller: %q", name, e.Error())
+		}
+	}
+}
+
+func TestFromAndIs(t *testing.T) {
+	e := New(Disabled, "it is")
+	wrapped := fmt.Errorf("while encrypting: %w", e)
+	if got := From(wrapped); got != e {
+		t.Errorf("From found %v", got)
+	}
+	for _, c := range []struct {
+		err  error
+		code string
+		want bool
+	}{
+		{e, Disabled, true}, {wrapped, Disabled, true}, {wrapped, NotFound, false},
+		{errors.New(Disabled), Disabled, false}, {nil, Disabled, false},
+	} {
+		if got := Is(c.err, c.code); got != c.want {
+			t.Errorf("Is(%v, %s) = %v", c.err, c.code, got)
+		}
+	}
+}
