@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +35,12 @@ type lastUse struct {
 // usageTracker remembers the last use of keys until the background job stores
 // it. Nothing is lost in a crash: the journal has every use.
 type usageTracker struct {
-	mu    sync.Mutex
-	fresh map[store.Place]lastUse
+	mu      sync.Mutex
+	fresh   map[store.Place]lastUse
+	storing map[store.Place]lastUse // on its way into the store
 
-	marked uint64 // the stored usageMark; only the background job touches it
+	flushing sync.Mutex // held by the one flush at a time
+	marked   uint64     // the stored usageMark; guarded by flushing
 }
 
 // markEvery bounds how many audit records a start after a crash reads to find the
@@ -53,6 +54,11 @@ func usagePlace(account, region, id string) store.Place {
 func (t *usageTracker) set(p store.Place, u lastUse) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.note(p, u)
+}
+
+// note is set for whoever holds mu.
+func (t *usageTracker) note(p store.Place, u lastUse) {
 	if t.fresh == nil {
 		t.fresh = map[store.Place]lastUse{}
 	}
@@ -73,6 +79,9 @@ func (t *usageTracker) get(p store.Place) (lastUse, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	u, ok := t.fresh[p]
+	if !ok {
+		u, ok = t.storing[p]
+	}
 	return u, ok
 }
 
@@ -107,17 +116,20 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, call *api.Call, in *sdk.G
 
 // flushUsage stores the times of last use and how far in the journal they reach.
 func (s *Service) flushUsage(ctx context.Context) error {
+	t := &s.usage
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
 	// The position is taken first: what was journalled up to it has been noted.
 	position := s.Trail.LastSeq()
-	s.usage.mu.Lock()
-	fresh := s.usage.fresh
-	s.usage.fresh = nil
-	s.usage.mu.Unlock()
-	if len(fresh) == 0 && position-s.usage.marked < markEvery {
+	t.mu.Lock()
+	t.storing, t.fresh = t.fresh, nil
+	storing := t.storing
+	t.mu.Unlock()
+	if len(storing) == 0 && position-t.marked < markEvery {
 		return nil
 	}
 	err := s.Store.Update(ctx, func(tx store.Tx) error {
-		for place, u := range fresh {
+		for place, u := range storing {
 			key := place
 			key.Kind = keyKind
 			if _, err := tx.Get(key); isNotFound(err) {
@@ -135,18 +147,19 @@ func (s *Service) flushUsage(ctx context.Context) error {
 		}
 		return replace(tx, store.Place{Kind: usageMarkKind, ID: "journal"}, binary.BigEndian.AppendUint64(nil, position))
 	})
-	if err != nil {
-		s.usage.mu.Lock()
-		defer s.usage.mu.Unlock()
-		if fresh == nil {
-			fresh = map[store.Place]lastUse{}
-		}
-		maps.Copy(fresh, s.usage.fresh)
-		s.usage.fresh = fresh
-		return err
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.storing = nil
+	if err == nil {
+		t.marked = position
+		return nil
 	}
-	s.usage.marked = position
-	return nil
+	for place, u := range storing {
+		if _, newer := t.fresh[place]; !newer {
+			t.note(place, u)
+		}
+	}
+	return err
 }
 
 // replace puts a record whatever was there.
