@@ -247,21 +247,21 @@ func tooLarge() *awserr.Error {
 // authenticate finds out who calls, and where, from the signature.
 func (p *pipeline) authenticate(r *http.Request, call *api.Call, body []byte) error {
 	res, err := p.verifier.Verify(r, body)
-	call.Caller, call.Region = res.Principal, res.Region
-	if err != nil {
-		call.Caller = api.Principal{Type: api.Unknown, AccessKeyID: res.AccessKeyID}
-		if !isRegion(call.Region) {
-			call.Region = ""
-		}
-		return err
+	switch {
+	case err != nil:
+	case res.Service != serviceName:
+		err = awserr.New(awserr.InvalidSignature, "Credential should be scoped to correct service: '%s'.", serviceName)
+	case !isRegion(res.Region):
+		err = awserr.New(awserr.InvalidSignature, "Credential should be scoped to a valid region.")
+	default:
+		call.Caller, call.Region = res.Principal, res.Region
+		return nil
 	}
-	if res.Service != serviceName {
-		return awserr.New(awserr.InvalidSignature, "Credential should be scoped to correct service: '%s'.", serviceName)
+	call.Caller.AccessKeyID = res.AccessKeyID // who has it is not known
+	if isRegion(res.Region) {
+		call.Region = res.Region
 	}
-	if !isRegion(res.Region) {
-		return awserr.New(awserr.InvalidSignature, "Credential should be scoped to a valid region.")
-	}
-	return nil
+	return err
 }
 
 // isRegion tells a Region name, with room for those of private deployments, such

@@ -142,9 +142,11 @@ func (s *Server) Serve(ctx context.Context, listener, admin net.Listener) error 
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.DrainTimeout)
 	defer cancel()
 	for _, hs := range servers {
-		if e := hs.Shutdown(drain); e != nil && err == nil {
-			err = fmt.Errorf("calls were still in flight after %s: %w", s.opts.DrainTimeout, e)
+		if e := hs.Shutdown(drain); e != nil {
 			hs.Close()
+			if err == nil {
+				err = fmt.Errorf("calls were still in flight after %s: %w", s.opts.DrainTimeout, e)
+			}
 		}
 	}
 	return err
