@@ -56,6 +56,10 @@
 // longer than what it holds; zeros follow the last group, always at least one
 // sector of them. When it is done it gets its end mark and is cut behind that.
 //
+// Old segments may be moved elsewhere, the oldest first: the journal then begins
+// with the oldest one left. A segment missing between two others, or behind one
+// that says it goes on, is damage.
+//
 // The records of a segment end where the header of the next one says that they
 // end, whatever else follows there: after a failed write or flush the writer
 // leaves the segment for a new one, and what the failed group left behind does

@@ -200,10 +200,12 @@ func isFull(err error) bool {
 // Append adds a record and returns its number when it is durable. The caller may
 // use the record's memory again then.
 //
-// An error means that the record is not promised to be there: its number goes to
-// another record, unless the failure ends with the process; then the next start
-// may find it written. If ctx ends first, the error is ctx's and the record may
-// or may not become durable.
+// After an error the record is not in the journal and its number goes to another
+// one, with two exceptions: if ctx ends first, the error is ctx's and the record
+// may or may not become durable; and if the process ends before it could write
+// again, the next start may find the record whole and keep it.
+//
+// While nothing can be written, appends fail at once with Err.
 func (j *Journal) Append(ctx context.Context, record []byte) (seq uint64, err error) {
 	if len(record) > j.opts.MaxRecord {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(record), j.opts.MaxRecord)
@@ -351,8 +353,10 @@ func (j *Journal) run() {
 
 // commit writes the group that is being filled.
 func (j *Journal) commit() {
-	// Let every goroutine that is ready to run append first. On one CPU this is
-	// what makes groups large: there, nothing appends while a flush begins.
+	// Let every goroutine that is ready to run append first. On one CPU, where
+	// nothing else runs until the runtime sees that the flush takes long, this
+	// is what makes groups large: it doubles the records a second of 16 to 64
+	// goroutines. Yielding twice, or a thread for the writer alone, gains nothing.
 	runtime.Gosched()
 
 	j.mu.Lock()
