@@ -153,6 +153,12 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *logBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
 func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,15 +192,30 @@ func (c *gateClock) Now() time.Time {
 }
 
 // switchDecider is RootOnly until it is told to deny.
-type switchDecider struct{ denial atomic.Pointer[string] }
+type switchDecider struct {
+	rule atomic.Pointer[func(action, resource string) (reason string, denied bool)]
+}
 
-// deny makes it deny everything for a reason.
-func (d *switchDecider) deny(reason string) { d.denial.Store(&reason) }
-func (d *switchDecider) allow()             { d.denial.Store(nil) }
+// deny makes it deny everything, for a reason in which ACTION stands for the
+// action.
+func (d *switchDecider) deny(reason string) {
+	rule := func(action, _ string) (string, bool) { return strings.ReplaceAll(reason, "ACTION", action), true }
+	d.rule.Store(&rule)
+}
+
+// denyIf makes it deny what fn tells.
+func (d *switchDecider) denyIf(fn func(action, resource string) bool) {
+	rule := func(action, resource string) (string, bool) { return "because of a test", fn(action, resource) }
+	d.rule.Store(&rule)
+}
+
+func (d *switchDecider) allow() { d.rule.Store(nil) }
 
 func (d *switchDecider) Decide(ctx context.Context, req *authz.Request) authz.Decision {
-	if reason := d.denial.Load(); reason != nil {
-		return authz.Decision{Reason: strings.ReplaceAll(*reason, "ACTION", req.Action)}
+	if rule := d.rule.Load(); rule != nil {
+		if reason, denied := (*rule)(req.Action, req.Resource); denied {
+			return authz.Decision{Reason: reason}
+		}
 	}
 	return authz.RootOnly{}.Decide(ctx, req)
 }

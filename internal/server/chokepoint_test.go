@@ -1,0 +1,325 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/google/uuid"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/store"
+)
+
+// The denials of AWS.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+const (
+	deniedIdentity  = "because no identity-based policy allows the ACTION action"
+	deniedResource  = "because no resource-based policy allows the ACTION action"
+	deniedBoundary  = "because no permissions boundary allows the ACTION action"
+	deniedSession   = "because no session policy allows the ACTION action"
+	deniedSCP       = "because no service control policy allows the ACTION action"
+	deniedRCP       = "because no resource control policy allows the ACTION action"
+	deniedEndpoint  = "because no VPC endpoint policy allows the ACTION action"
+	deniedExplicit  = "with an explicit deny in a resource-based policy"
+	notVisible      = "User: " + rootARN + " is not authorized to perform: kms:%s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+	notOfCiphertext = "User: " + rootARN + " is not authorized to perform: kms:%s on the resource associated with this ciphertext because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+)
+
+// world is what the calls of validCalls act on.
+type world struct {
+	key, keyARN     string // enabled
+	other, otherARN string // enabled too
+	pending         string // to be deleted
+	blob            string // ciphertext of key, in base64
+}
+
+func newWorld(h *harness) *world {
+	h.Helper()
+	w := &world{}
+	w.key, w.keyARN = h.newKey()
+	w.other, w.otherARN = h.newKey()
+	w.pending, _ = h.newKey()
+	h.call("ScheduleKeyDeletion", `{"KeyId":"`+w.pending+`"}`, nil)
+	h.call("CreateAlias", `{"AliasName":"alias/first","TargetKeyId":"`+w.key+`"}`, nil)
+	h.call("CreateAlias", `{"AliasName":"alias/second","TargetKeyId":"`+w.key+`"}`, nil)
+	var out struct{ CiphertextBlob string }
+	h.call("Encrypt", `{"KeyId":"`+w.key+`","Plaintext":"aGVsbG8=","EncryptionContext":{"purpose":"test"}}`, &out)
+	w.blob = out.CiphertextBlob
+	return w
+}
+
+// validCall is a call that works, and how a denial names what it acts on.
+type validCall struct{ operation, body, action, resource string }
+
+// validCalls has one call for every operation that is implemented, in an order in
+// which all of them work. The last forms of Decrypt and ReEncrypt name their key
+// by the ciphertext alone.
+func (w *world) validCalls() []validCall {
+	key := `"KeyId":"` + w.key + `"`
+	onKey := func(operation, more string) validCall {
+		return validCall{operation, "{" + key + more + "}", operation, w.keyARN}
+	}
+	onAlias := func(operation, name, more string) validCall {
+		return validCall{operation, `{"AliasName":"alias/` + name + `"` + more + "}", operation,
+			strings.Replace(w.keyARN, "key/"+w.key, "alias/"+name, 1)}
+	}
+	onAll := func(operation, body string) validCall { return validCall{operation, body, operation, "*"} }
+	const context = `"EncryptionContext":{"purpose":"test"}`
+	return []validCall{
+		onAll("CreateKey", `{"Description":"鍵","Tags":[{"TagKey":"team","TagValue":"決済"}]}`),
+		onKey("DescribeKey", ""),
+		onAll("ListKeys", `{"Limit":10}`),
+		onKey("Encrypt", `,"Plaintext":"aGVsbG8=",`+context),
+		onKey("Decrypt", `,"CiphertextBlob":"`+w.blob+`",`+context),
+		{"ReEncrypt", `{"SourceKeyId":"` + w.key + `","DestinationKeyId":"` + w.otherARN + `","CiphertextBlob":"` + w.blob + `","SourceEncryptionContext":{"purpose":"test"}}`, "ReEncryptFrom", w.keyARN},
+		onKey("GenerateDataKey", `,"KeySpec":"AES_256"`),
+		onKey("GenerateDataKeyWithoutPlaintext", `,"NumberOfBytes":64,`+context),
+		onAll("GenerateRandom", `{"NumberOfBytes":32}`),
+		onKey("UpdateKeyDescription", `,"Description":"new"`),
+		onAlias("CreateAlias", "third", `,"TargetKeyId":"`+w.key+`"`),
+		onAlias("UpdateAlias", "first", `,"TargetKeyId":"`+w.other+`"`),
+		onAlias("DeleteAlias", "second", ""),
+		onAll("ListAliases", `{}`),
+		onKey("TagResource", `,"Tags":[{"TagKey":"a","TagValue":"b"}]`),
+		onKey("ListResourceTags", ""),
+		onKey("UntagResource", `,"TagKeys":["a"]`),
+		onKey("GetKeyPolicy", `,"PolicyName":"default"`),
+		onKey("PutKeyPolicy", `,"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"`),
+		onKey("ListKeyPolicies", ""),
+		onKey("GetKeyLastUsage", ""),
+		onKey("EnableKeyRotation", `,"RotationPeriodInDays":90`),
+		onKey("GetKeyRotationStatus", ""),
+		onKey("RotateKeyOnDemand", ""),
+		onKey("ListKeyRotations", ""),
+		onKey("DisableKeyRotation", ""),
+		onKey("DisableKey", ""),
+		onKey("EnableKey", ""),
+		{"CancelKeyDeletion", `{"KeyId":"` + w.pending + `"}`, "CancelKeyDeletion", strings.Replace(w.keyARN, w.key, w.pending, 1)},
+		onKey("ScheduleKeyDeletion", `,"PendingWindowInDays":7`),
+	}
+}
+
+// byCiphertext are the calls that name their key by the ciphertext alone.
+func (w *world) byCiphertext() []validCall {
+	return []validCall{
+		{"Decrypt", `{"CiphertextBlob":"` + w.blob + `","EncryptionContext":{"purpose":"test"}}`, "Decrypt", w.keyARN},
+		{"ReEncrypt", `{"DestinationKeyId":"` + w.other + `","CiphertextBlob":"` + w.blob + `","SourceEncryptionContext":{"purpose":"test"}}`, "ReEncryptFrom", w.keyARN},
+	}
+}
+
+// lastChange is the number of the last change of the store.
+func (h *harness) lastChange() (seq uint64) {
+	h.Helper()
+	h.must(h.data.Store.View(context.Background(), func(r store.Reader) error {
+		seq = r.Seq()
+		return nil
+	}))
+	return seq
+}
+
+// TestEveryOperationAsks denies everything. No operation does anything then.
+func TestEveryOperationAsks(t *testing.T) {
+	h := start(t)
+	w := newWorld(h)
+	calls := w.validCalls()
+	for name := range h.srv.kms.Handlers() {
+		found := false
+		for _, c := range calls {
+			found = found || c.operation == name
+		}
+		if !found {
+			t.Errorf("validCalls lacks %s", name)
+		}
+	}
+	h.must(h.srv.RunDue(context.Background())) // so that nothing is left to be stored
+	before := h.lastChange()
+	h.decider.deny(deniedResource)
+	for _, c := range append(calls, w.byCiphertext()...) {
+		a := h.do(op(c.operation, c.body))
+		want := fmt.Sprintf("User: %s is not authorized to perform: kms:%s on resource: %s because no resource-based policy allows the kms:%s action", rootARN, c.action, c.resource, c.action)
+		if a.StatusCode != 400 || a.code != "AccessDeniedException" || a.message != want {
+			t.Errorf("%s: %d %s\nwant %s", c.operation, a.StatusCode, a.body, want)
+		}
+		recs := h.recordsOf(a.id)
+		if len(recs) != 1 || recs[0].ErrorCode != "AccessDenied" || !strings.Contains(string(recs[0].raw), `"responseElements":null`) {
+			t.Errorf("%s: records %v", c.operation, recs)
+		}
+	}
+	h.must(h.srv.RunDue(context.Background()))
+	if after := h.lastChange(); after != before {
+		t.Errorf("%d changes of the store by calls that were denied", after-before)
+	}
+	h.decider.allow()
+	for _, c := range calls {
+		if a := h.do(op(c.operation, c.body)); a.StatusCode != 200 {
+			t.Errorf("%s, allowed again: %d %s", c.operation, a.StatusCode, a.body)
+		}
+	}
+}
+
+// TestSecondDecision denies only the second of the actions or resources that an
+// operation needs.
+func TestSecondDecision(t *testing.T) {
+	h := start(t)
+	w := newWorld(h)
+	for _, c := range []struct {
+		call   validCall
+		denied func(action, resource string) bool
+		on     string
+	}{
+		{w.byCiphertext()[1], func(action, _ string) bool { return action == "kms:ReEncryptTo" }, "kms:ReEncryptTo on resource: " + w.otherARN},
+		{validCall{operation: "CreateAlias", body: `{"AliasName":"alias/x","TargetKeyId":"` + w.key + `"}`},
+			func(_, r string) bool { return r == w.keyARN }, "kms:CreateAlias on resource: " + w.keyARN},
+		{validCall{operation: "UpdateAlias", body: `{"AliasName":"alias/first","TargetKeyId":"` + w.other + `"}`},
+			func(_, r string) bool { return r == w.keyARN }, "kms:UpdateAlias on resource: " + w.keyARN},
+		{validCall{operation: "UpdateAlias", body: `{"AliasName":"alias/first","TargetKeyId":"` + w.other + `"}`},
+			func(_, r string) bool { return r == w.otherARN }, "kms:UpdateAlias on resource: " + w.otherARN},
+		{validCall{operation: "DeleteAlias", body: `{"AliasName":"alias/first"}`},
+			func(_, r string) bool { return r == w.keyARN }, "kms:DeleteAlias on resource: " + w.keyARN},
+	} {
+		before := h.lastChange()
+		h.decider.denyIf(c.denied)
+		a := h.do(op(c.call.operation, c.call.body))
+		a.wantError(t, 400, "AccessDeniedException", "User: "+rootARN+" is not authorized to perform: "+c.on+" because")
+		if after := h.lastChange(); after != before {
+			t.Errorf("%s changed the store", c.call.operation)
+		}
+		h.decider.allow()
+	}
+}
+
+// TestDenialWords is the message of each reason.
+func TestDenialWords(t *testing.T) {
+	h := start(t)
+	id, arn := h.newKey()
+	for _, reason := range []string{deniedIdentity, deniedResource, deniedBoundary, deniedSession, deniedSCP, deniedRCP, deniedEndpoint, deniedExplicit} {
+		h.decider.deny(reason)
+		want := "User: " + rootARN + " is not authorized to perform: kms:Encrypt on resource: " + arn + " " + strings.ReplaceAll(reason, "ACTION", "kms:Encrypt")
+		if a := h.do(op("Encrypt", `{"KeyId":"`+id+`","Plaintext":"AA=="}`)); a.message != want {
+			t.Errorf("message %q\nwant    %q", a.message, want)
+		}
+	}
+}
+
+// TestForeignAccount uses keys of another account, some of which do not exist.
+// The answers do not tell which.
+func TestForeignAccount(t *testing.T) {
+	h := start(t)
+	w := newWorld(h)
+	ctx := context.Background()
+	const foreign = "444455556666"
+	call := &api.Call{Service: "kms", Operation: "CreateKey", Region: testRegion, RequestID: uuid.NewString(), EventID: uuid.NewString(), Time: h.clock.Now(),
+		Caller: api.Principal{Type: api.Root, ID: foreign, Account: foreign, ARN: "arn:aws:iam::" + foreign + ":root"}}
+	made, err := h.srv.kms.CreateKey(ctx, call, new(kms.CreateKeyInput))
+	h.must(err)
+	exists := *made.KeyMetadata.Arn
+	absent := "arn:aws:kms:" + testRegion + ":" + foreign + ":key/" + uuid.NewString()
+	alias := "arn:aws:kms:" + testRegion + ":" + foreign + ":alias/any"
+
+	for _, c := range w.validCalls() {
+		if c.resource != w.keyARN || c.operation == "ReEncrypt" {
+			continue // acts on no key; ReEncrypt is below
+		}
+		for _, arn := range []string{exists, absent} {
+			a := h.do(op(c.operation, strings.Replace(c.body, `Id":"`+w.key, `Id":"`+arn, 1)))
+			want := fmt.Sprintf(notVisible, c.action)
+			if a.code != "AccessDeniedException" || a.message != want {
+				t.Errorf("%s %s: %s\nwant %s", c.operation, arn, a.body, want)
+			}
+			if recs := h.recordsOf(a.id); len(recs) != 1 || recs[0].ErrorCode != "AccessDenied" {
+				t.Errorf("%s: records %v", c.operation, recs)
+			}
+		}
+	}
+	h.do(op("Encrypt", `{"KeyId":"`+alias+`","Plaintext":"AA=="}`)).wantError(t, 400, "AccessDeniedException", fmt.Sprintf(notVisible, "Encrypt"))
+	a := h.do(op("ReEncrypt", `{"DestinationKeyId":"`+exists+`","CiphertextBlob":"`+w.blob+`","SourceEncryptionContext":{"purpose":"test"}}`))
+	a.wantError(t, 400, "AccessDeniedException", fmt.Sprintf(notVisible, "ReEncryptTo"))
+
+	// Ciphertexts of keys that are another account's, or nobody's.
+	encrypt := &api.Call{Service: "kms", Operation: "Encrypt", Region: testRegion, RequestID: uuid.NewString(), EventID: uuid.NewString(), Time: h.clock.Now(), Caller: call.Caller}
+	theirs, err := h.srv.kms.Encrypt(ctx, encrypt, &kms.EncryptInput{KeyId: &exists, Plaintext: []byte("x")})
+	h.must(err)
+	raw := keymaterial.GenerateSymmetric()
+	nobody := uuid.NewString()
+	nobodys, err := keymaterial.NewSymmetric(nobody, keymaterial.MaterialID(nobody, raw), raw)
+	h.must(err)
+	noKey, err := nobodys.Encrypt(nil, []byte("x"), nil)
+	h.must(err)
+	for _, blob := range [][]byte{theirs.CiphertextBlob, noKey} {
+		b := base64.StdEncoding.EncodeToString(blob)
+		h.do(op("Decrypt", `{"CiphertextBlob":"`+b+`"}`)).wantError(t, 400, "AccessDeniedException", fmt.Sprintf(notOfCiphertext, "Decrypt"))
+		h.do(op("ReEncrypt", `{"DestinationKeyId":"`+w.key+`","CiphertextBlob":"`+b+`"}`)).wantError(t, 400, "AccessDeniedException", fmt.Sprintf(notOfCiphertext, "ReEncryptFrom"))
+	}
+}
+
+// TestAnswerWithoutDecision has handlers that break the rules. None of their
+// answers leaves.
+func TestAnswerWithoutDecision(t *testing.T) {
+	h := start(t)
+	const leak = "this must not leave"
+	fake := func(out any, err error) func(context.Context, *api.Call, any) (any, error) {
+		return func(context.Context, *api.Call, any) (any, error) { return out, err }
+	}
+	output := &kms.DecryptOutput{Plaintext: []byte(leak)}
+	for name, handler := range map[string]func(context.Context, *api.Call, any) (any, error){
+		"an answer":     fake(output, nil),
+		"nothing":       fake(nil, nil),
+		"unknown error": fake(output, errors.New(leak)),
+		"wrapped error": fake(output, fmt.Errorf("%w: %s", store.ErrTampered, leak)),
+		"inner cause":   fake(output, awserr.Internal(errors.New(leak))),
+	} {
+		h.srv.pipeline.handlers["Decrypt"] = handler
+		a := h.do(op("Decrypt", `{"CiphertextBlob":"AAAA"}`))
+		a.wantError(t, 500, "KMSInternalException", "The request failed because of an internal error. It can be tried again.")
+		recs := h.recordsOf(a.id)
+		if len(recs) != 1 || recs[0].ErrorCode != "KMSInternalException" {
+			t.Errorf("%s: records %v", name, recs)
+		}
+		for where, text := range map[string]string{"answer": string(a.body), "record": string(recs[0].raw)} {
+			if strings.Contains(text, leak) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(leak))) {
+				t.Errorf("%s: the %s is %s", name, where, text)
+			}
+		}
+		if !strings.Contains(h.log.String(), a.id) {
+			t.Errorf("%s: the operator is not told", name)
+		}
+	}
+}
+
+// TestPanic has a handler that panics: the call fails, and the server goes on.
+func TestPanic(t *testing.T) {
+	h := start(t)
+	h.srv.pipeline.handlers["Decrypt"] = func(context.Context, *api.Call, any) (any, error) { panic("not meant to happen") }
+	a := h.do(op("Decrypt", `{"CiphertextBlob":"AAAA"}`))
+	a.wantError(t, 500, "KMSInternalException", "")
+	if recs := h.recordsOf(a.id); len(recs) != 1 {
+		t.Errorf("records %v", recs)
+	}
+	h.serves()
+	if log := h.log.String(); !strings.Contains(log, "not meant to happen") || !strings.Contains(log, "chokepoint_test.go") {
+		t.Errorf("the log lacks the panic or its stack: %s", log)
+	}
+	h.log.reset() // this panic was wanted
+}
+
+// TestUnsupported calls what is not implemented: it is refused, whoever asks.
+func TestUnsupported(t *testing.T) {
+	h := start(t)
+	a := h.do(op("CreateGrant", `{"KeyId":"k","GranteePrincipal":"`+rootARN+`","Operations":["Encrypt"]}`))
+	a.wantError(t, 400, "UnsupportedOperationException", "The operation CreateGrant is not supported by this version of Kagimori.")
+	var rec struct{ RequestParameters map[string]any }
+	h.must(json.Unmarshal(h.recordsOf(a.id)[0].raw, &rec))
+	if rec.RequestParameters["granteePrincipal"] != rootARN {
+		t.Errorf("requestParameters %v", rec.RequestParameters)
+	}
+	// What is malformed is so before it is unsupported.
+	h.do(op("CreateGrant", `{}`)).wantError(t, 400, "ValidationException", "2 validation errors detected: ")
+}
