@@ -184,9 +184,17 @@ func appendMember(b []byte, name, value string) []byte {
 }
 
 func appendString(b []byte, s string) []byte {
-	// Invalid UTF-8, which only headers can bring, becomes U+FFFD.
-	b, _ = jsontext.AppendQuote(b, s)
-	return b
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			// Invalid UTF-8, which only headers can bring, becomes U+FFFD.
+			b, _ = jsontext.AppendQuote(b, s)
+			return b
+		}
+	}
+	// Nearly all there is: nothing to escape.
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 // loggedCode is the errorCode of a record: CloudTrail writes the denial without
