@@ -1,0 +1,96 @@
+package server
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestHealthAndMetrics reads the pages for operators, on the listener of the API
+// and on one of their own.
+func TestHealthAndMetrics(t *testing.T) {
+	for name, admin := range map[string]bool{"same listener": false, "admin listener": true} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, func(s *setup) { s.admin = admin })
+			for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ready\n"} {
+				if status, body := h.get(path); status != http.StatusOK || body != want {
+					t.Errorf("%s: %d %q", path, status, body)
+				}
+			}
+			h.call("GenerateRandom", `{"NumberOfBytes":5}`, nil)
+			h.call("GenerateRandom", `{"NumberOfBytes":5}`, nil)
+			h.do(op("GenerateRandom", `{}`))
+			h.do(op("Frobnicate", ""))
+			h.do(op("CreateGrant", `{"KeyId":"k","GranteePrincipal":"p","Operations":["Encrypt"]}`))
+			h.do(request{method: "GET", path: "/x"})
+			h.do(request{target: "TrentService.ListKeys", secret: "wrong"})
+			m := h.metrics()
+			for name, want := range map[string]float64{
+				`kagimori_calls_total{operation="GenerateRandom",result="Success"}`:                    2,
+				`kagimori_calls_total{operation="GenerateRandom",result="ValidationException"}`:        1,
+				`kagimori_calls_total{operation="CreateGrant",result="UnsupportedOperationException"}`: 1,
+				`kagimori_calls_total{operation="Unknown",result="UnknownOperationException"}`:         1,
+				`kagimori_calls_total{operation="Unknown",result="MalformedHttpRequestException"}`:     1,
+				`kagimori_calls_total{operation="ListKeys",result="InvalidSignatureException"}`:        1,
+				`kagimori_calls_total{operation="Encrypt",result="Success"}`:                           0,
+				`kagimori_call_seconds_count{operation="GenerateRandom"}`:                              3,
+				`kagimori_call_seconds_bucket{operation="GenerateRandom",le="+Inf"}`:                   3,
+				`kagimori_journal_up`:            1,
+				`kagimori_store_up`:              1,
+				`kagimori_journal_records_total`: float64(len(h.records())),
+			} {
+				if got, ok := m[name]; !ok || got != want {
+					t.Errorf("%s is %v, want %v", name, got, want)
+				}
+			}
+			for _, name := range []string{"kagimori_journal_bytes_total", "kagimori_journal_syncs_total", "go_goroutines", "process_resident_memory_bytes"} {
+				if m[name] <= 0 {
+					t.Errorf("%s is %v", name, m[name])
+				}
+			}
+			// A stranger cannot make up names of metrics.
+			for range 20 {
+				h.do(op("Frobnicate", ""))
+			}
+			if after := h.metrics(); len(after) > len(m) {
+				t.Errorf("%d metrics, before %d", len(after), len(m))
+			}
+
+			// Each page is where it belongs.
+			resp, err := http.Get("http://" + h.addr + "/metrics")
+			h.must(err)
+			resp.Body.Close()
+			if onAPI := resp.StatusCode == http.StatusOK; onAPI == admin {
+				t.Errorf("/metrics on the API's listener: %d", resp.StatusCode)
+			}
+			if admin {
+				resp, err := http.Post("http://"+h.adminAddr+"/", contentType, strings.NewReader("{}"))
+				h.must(err)
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusNotFound {
+					t.Errorf("a call on the admin listener: %d", resp.StatusCode)
+				}
+			}
+		})
+	}
+}
+
+var metricLine = regexp.MustCompile(`(?m)^([a-z_]+(?:\{[^}]*\})?) (\S+)$`)
+
+// metrics is /metrics by name and labels.
+func (h *harness) metrics() map[string]float64 {
+	h.Helper()
+	status, body := h.get("/metrics")
+	if status != http.StatusOK {
+		h.Fatalf("/metrics: %d %s", status, body)
+	}
+	m := map[string]float64{}
+	for _, line := range metricLine.FindAllStringSubmatch(body, -1) {
+		value, err := strconv.ParseFloat(line[2], 64)
+		h.must(err)
+		m[line[1]] = value
+	}
+	return m
+}
