@@ -20,6 +20,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/gofrs/flock"
 	"github.com/google/uuid"
@@ -69,6 +71,7 @@ type Dir struct {
 	Path    string
 	Account string // the first account
 	Created bool   // this was the first start
+	Opened  string // what opened the root key, in words: "the key file root.key (id …)"
 	Store   store.Store
 	Journal *journal.Journal
 	Trail   *audit.Trail
@@ -98,21 +101,10 @@ func Open(ctx context.Context, path string, opts Options) (_ *Dir, err error) {
 			d.release()
 		}
 	}()
-	if err := sqlite.Create(StoreFile(path)); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.openStore(); err != nil {
 		return nil, err
 	}
-	if d.db, err = sqlite.Open(StoreFile(path)); err != nil {
-		return nil, err
-	}
-	root, err := ReadRoot(ctx, d.db)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		d.Created = true
-		err = d.createRoot(ctx, &opts)
-	case err == nil:
-		d.keys, err = root.Unlock(ctx, Providers(root, path, opts.RootKeyFile, opts.Passphrase)...)
-	}
-	if err != nil {
+	if err := d.openRoot(ctx, &opts); err != nil {
 		return nil, err
 	}
 	d.Store = d.db.Store(d.keys.StoreKey())
@@ -124,8 +116,8 @@ func Open(ctx context.Context, path string, opts Options) (_ *Dir, err error) {
 
 // takeFolder makes the folder and locks it.
 func (d *Dir) takeFolder(log *slog.Logger) error {
-	if err := os.MkdirAll(d.Path, 0o700); err != nil {
-		return fmt.Errorf("cannot make the data folder: %w", err)
+	if err := makeFolder(d.Path); err != nil {
+		return fmt.Errorf("the data folder cannot be made: %w; name one that can with --data", err)
 	}
 	if info, err := os.Stat(d.Path); err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
 		log.Warn("others can read the data folder", "fix", "chmod 700 '"+d.Path+"'")
@@ -133,7 +125,7 @@ func (d *Dir) takeFolder(log *slog.Logger) error {
 	d.lock = flock.New(filepath.Join(d.Path, "lock"), flock.SetPermissions(0o600))
 	locked, err := d.lock.TryLock()
 	if err != nil {
-		return fmt.Errorf("cannot lock the data folder: %w", err)
+		return fmt.Errorf("the data folder cannot be locked: %w; it must be a folder that the user who runs kagimori can write, name another one with --data", err)
 	}
 	if !locked {
 		return fmt.Errorf("the data folder %s is in use by another kagimori process; stop that one, or give this one another folder with --data", d.Path)
@@ -141,16 +133,85 @@ func (d *Dir) takeFolder(log *slog.Logger) error {
 	return nil
 }
 
+// makeFolder is os.MkdirAll that survives a power cut.
+func makeFolder(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeFolder(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, 0o700)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return durable.SyncFolder(filepath.Dir(path))
+}
+
+// openStore opens the store, making it on the first start.
+func (d *Dir) openStore() (err error) {
+	file := StoreFile(d.Path)
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		if err := d.checkUnused(); err != nil {
+			return err
+		}
+		if err := sqlite.Create(file); err != nil {
+			return err
+		}
+	}
+	d.db, err = sqlite.Open(file)
+	return err
+}
+
+// checkUnused refuses to start anew in a folder that has been used: there is no
+// journal before the account is durable, so what is missing was lost.
+func (d *Dir) checkUnused() error {
+	segments, err := journal.Segments(d.JournalDir())
+	if err == nil && len(segments) == 0 || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("the data folder %s has an audit journal, but its store %s is missing or empty; put the store back, "+
+		"or make a new folder from a backup with kagimori restore, or name another folder with --data", d.Path, filepath.Base(StoreFile(d.Path)))
+}
+
+// openRoot opens the root key, making it on the first start.
+func (d *Dir) openRoot(ctx context.Context, opts *Options) error {
+	root, err := ReadRoot(ctx, d.db)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		d.Created = true
+		if err = d.checkUnused(); err == nil {
+			root, err = d.createRoot(ctx, opts)
+		}
+	case err == nil:
+		d.keys, err = root.Unlock(ctx, Providers(root, d.Path, opts.RootKeyFile, opts.Passphrase)...)
+	}
+	if err != nil {
+		return err
+	}
+	slots := root.Slots()
+	i := slices.IndexFunc(slots, func(s seal.SlotInfo) bool { return s.ID == d.keys.Slot() })
+	d.Opened = slots[max(i, 0)].Secret // a root key just made is opened by the key file, the first slot
+	return nil
+}
+
 // createRoot makes the root key with a key file and a recovery passphrase. The
 // secrets are durable before the root key is, so none is ever missing.
-func (d *Dir) createRoot(ctx context.Context, opts *Options) error {
+func (d *Dir) createRoot(ctx context.Context, opts *Options) (*seal.Root, error) {
 	keyFile := opts.RootKeyFile
 	if keyFile == "" {
 		keyFile = RootKeyFile(d.Path)
 	}
 	// One that an interrupted first start left is as good as a new one.
 	if err := seal.NewKeyFile(keyFile); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return nil, err
+	}
+	// A passphrase that it left opens nothing.
+	if err := os.Remove(RecoveryFile(d.Path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	slots := []seal.NewSlot{{Label: "key file of the first start", Provider: seal.KeyFile(d.Path, keyFile)}}
 	if !opts.NoRecovery {
@@ -160,16 +221,16 @@ func (d *Dir) createRoot(ctx context.Context, opts *Options) error {
 			show = func(p string) error { return writeRecovery(d.Path, p) }
 		}
 		if err := show(passphrase); err != nil {
-			return err
+			return nil, err
 		}
 		slots = append(slots, seal.NewSlot{Label: "recovery passphrase of the first start", Provider: seal.Passphrase(passphrase)})
 	}
 	root, keys, err := seal.Create(ctx, d.clock.Now(), slots...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.keys = keys
-	return d.db.UpdateMeta(ctx, func(tx store.MetaTx) error { return tx.Put(rootMeta, root.Marshal()) })
+	return root, d.db.UpdateMeta(ctx, func(tx store.MetaTx) error { return tx.Put(rootMeta, root.Marshal()) })
 }
 
 func writeRecovery(dir, passphrase string) error {
@@ -192,6 +253,12 @@ func (d *Dir) openAccount(ctx context.Context, given iam.RootCredentials) error 
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	if err := d.checkUnused(); err != nil {
+		return err
+	}
+	if given.SecretKey != "" && strings.ContainsAny(given.SecretKey[:1], "#;\"'") {
+		return errors.New("KAGIMORI_ROOT_SECRET_ACCESS_KEY must not begin with #, ; or a quote: it is written to the credentials file, where programs would take it for something else")
+	}
 	c := given.Complete()
 	d.Account = c.Account
 	// The file comes first: credentials that nobody can read would be of no use.
@@ -209,13 +276,9 @@ func WriteCredentials(dir string, c iam.RootCredentials) error {
 }
 
 func (d *Dir) openJournal(ctx context.Context, opts *Options) (err error) {
-	var found journal.Recovery
-	d.Journal, found, err = journal.Open(d.JournalDir(), journal.Options{SegmentSize: opts.JournalSegmentSize, Clock: opts.Clock, Log: opts.Log})
+	d.Journal, _, err = journal.Open(d.JournalDir(), journal.Options{SegmentSize: opts.JournalSegmentSize, Clock: opts.Clock, Log: opts.Log})
 	if err != nil {
 		return err
-	}
-	if found.CutBytes > 0 {
-		opts.Log.Warn("the last stop was not orderly: unfinished audit records were cut off", "file", found.Segment, "bytes", found.CutBytes)
 	}
 	var late int
 	d.Trail, late, err = audit.Open(ctx, d.Store, d.Journal, d.JournalDir())
