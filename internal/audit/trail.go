@@ -36,7 +36,8 @@ type Trail struct {
 }
 
 // Open makes a Trail and writes the records that a crash left in the outbox. It
-// returns how many those were.
+// returns how many it wrote. What cannot be written yet, on a full disk, waits
+// for Drain.
 func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (*Trail, int, error) {
 	t := &Trail{store: st, journal: j, failed: map[string][]byte{}}
 	from := uint64(math.MaxUint64)
@@ -66,8 +67,8 @@ func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (
 		}
 	}
 	late := len(t.failed)
-	if err := t.Drain(ctx); err != nil {
-		return nil, 0, err
+	if t.Drain(ctx) != nil {
+		late -= len(t.failed)
 	}
 	return t, late, nil
 }
