@@ -184,7 +184,7 @@ func banner(ctx context.Context, env *cli.Env, data *datadir.Dir, endpoint, caFi
 	if err != nil {
 		return err
 	}
-	secret := root.SecretKey
+	secret := quote(root.SecretKey)
 	credentials := datadir.CredentialsFile(data.Path)
 	if !cli.Terminal(env.Stdout) {
 		secret = `"$(sed -n 's/^aws_secret_access_key = //p' ` + quote(credentials) + `)"`
@@ -211,12 +211,12 @@ func banner(ctx context.Context, env *cli.Env, data *datadir.Dir, endpoint, caFi
 	return err
 }
 
-// quote quotes a path for the shell if it needs to be.
-func quote(path string) string {
-	if strings.ContainsFunc(filepath.ToSlash(path), func(r rune) bool {
+// quote quotes a path or a secret for the shell if it needs to be.
+func quote(s string) string {
+	if strings.ContainsFunc(filepath.ToSlash(s), func(r rune) bool {
 		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+", r)
 	}) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
-	return path
+	return s
 }

@@ -90,15 +90,17 @@ type process struct {
 	ended       chan struct{} // closed when it has ended
 }
 
-// start starts a kagimori that is killed when the test ends, if it still runs.
-func start(t *testing.T, binary string, env []string, args ...string) *process {
+// start starts a kagimori that is killed when the test ends, if it still runs. Its
+// standard output is terminal, or p.out if that is nil.
+func start(t *testing.T, terminal *os.File, binary string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(binary, args...), out: newOutput(), errout: newOutput(), ended: make(chan struct{})}
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.errout
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+	if terminal != nil {
+		p.cmd.Stdout = terminal
 	}
+	check(t, p.cmd.Start())
 	go func() {
 		p.cmd.Wait()
 		close(p.ended)
@@ -133,7 +135,7 @@ func (p *process) String() string {
 // run runs a kagimori command to its end.
 func run(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := start(t, binary(t, released), environment(t), args...)
+	p := start(t, nil, binary(t, released), environment(t), args...)
 	p.status(t)
 	return p
 }
@@ -171,6 +173,7 @@ type setup struct {
 	build func() (string, error)
 	env   []string // besides environment
 	args  []string
+	tty   *os.File // standard output, if not a pipe
 }
 
 // block is what is printed to be pasted, and the empty line after it.
@@ -193,7 +196,7 @@ func launch(t *testing.T, dir string, how setup) *server {
 		how.build = released
 	}
 	args := append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, how.args...)
-	return &server{dir: dir, process: start(t, binary(t, how.build), append(environment(t), how.env...), args...)}
+	return &server{dir: dir, process: start(t, how.tty, binary(t, how.build), append(environment(t), how.env...), args...)}
 }
 
 func (s *server) ready(t *testing.T) error {
