@@ -39,9 +39,14 @@ func (s *Service) use(ctx context.Context, call *api.Call, value string, accept 
 // admit asks for authorization of an action on a key and checks the key state.
 // named is as in authz.Request.
 func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, named string) (*usableKey, error) {
-	call.Trail.Resources = append(call.Trail.Resources, resource(k.account, k.arn))
 	req := authz.Request{Caller: call.Caller, Action: "kms:" + action, Resource: k.arn, Account: k.account, Named: named}
-	if err := authz.Check(ctx, s.Authorize, call, &req); err != nil {
+	err := authz.Check(ctx, s.Authorize, call, &req)
+	// The record of a denial must not tell what the denial keeps to itself: that
+	// another account has such a key.
+	if err == nil || k.account == call.Caller.Account {
+		call.Trail.Resources = append(call.Trail.Resources, resource(k.account, k.arn))
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := k.checkState(call.Operation); err != nil {
@@ -50,16 +55,26 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, nam
 	return &usableKey{key: k, svc: s, call: call}, nil
 }
 
-// allow asks for authorization of the call's action on something that is not a
-// key: an alias of the caller's account, or "*".
-func (s *Service) allow(ctx context.Context, call *api.Call, resourceARN string) error {
-	req := authz.Request{Caller: call.Caller, Action: "kms:" + call.Operation, Resource: resourceARN, Account: call.Caller.Account}
+// allow asks for authorization of an action on something of the caller's account
+// that the call does not use as a key: an alias, or "*".
+func (s *Service) allow(ctx context.Context, call *api.Call, action, resourceARN string) error {
+	req := authz.Request{Caller: call.Caller, Action: "kms:" + action, Resource: resourceARN, Account: call.Caller.Account}
 	return authz.Check(ctx, s.Authorize, call, &req)
+}
+
+// undeclaredInvalidArn are the operations on keys whose model has no
+// InvalidArnException; a malformed ARN is a NotFoundException there.
+var undeclaredInvalidArn = map[string]bool{
+	"CreateAlias": true, "UpdateAlias": true,
+	"Encrypt": true, "Decrypt": true, "ReEncrypt": true, "GenerateDataKey": true, "GenerateDataKeyWithoutPlaintext": true,
 }
 
 // resolve finds the key that a KeyId parameter names.
 func (s *Service) resolve(ctx context.Context, call *api.Call, value string, accept forms) (*key, error) {
 	ref, err := parseKeyRef(value, call.Caller.Account, call.Region)
+	if awserr.Is(err, awserr.InvalidArn) && undeclaredInvalidArn[call.Operation] {
+		err = awserr.New(awserr.NotFound, "%s", awserr.From(err).Message)
+	}
 	if err != nil {
 		return nil, err
 	}

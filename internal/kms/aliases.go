@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/store"
 )
@@ -89,13 +90,15 @@ func (s *Service) ownAlias(ctx context.Context, call *api.Call, name string) (st
 	switch {
 	case !strings.HasPrefix(name, aliasPrefix):
 		return place, arn, invalid(`Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html`)
+	case !isAliasName(name) && call.Operation != "CreateAlias":
+		return place, arn, aliasError(store.ErrNotFound, arn)
 	case !isAliasName(name):
 		return place, arn, awserr.New(awserr.InvalidAliasName, "The alias name may hold letters, digits, and the characters / _ - after the prefix alias/.")
 	case strings.HasPrefix(name, aliasPrefix+"aws/"):
 		return place, arn, awserr.New(awserr.NotAuthorized, "Aliases that begin with alias/aws/ are reserved for AWS managed keys.")
 	}
 	call.Trail.Resources = append(call.Trail.Resources, resource(place.Account, arn))
-	return place, arn, s.allow(ctx, call, arn)
+	return place, arn, s.allow(ctx, call, call.Operation, arn)
 }
 
 // useTarget is use for the key an alias is to stand for.
@@ -160,7 +163,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *api.Call, in *sdk.Updat
 	if err != nil {
 		return nil, err
 	}
-	if err := s.allow(ctx, call, before.arn); err != nil {
+	if err := s.allow(ctx, call, call.Operation, before.arn); err != nil {
 		return nil, err
 	}
 	call.Trail.Response = keyIDElement{&u.arn}
@@ -170,7 +173,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *api.Call, in *sdk.Updat
 			return aliasError(err, arn)
 		}
 		if a.Target != old {
-			return awserr.New(awserr.Conflict, "%s was changed by another call at the same time. Try again.", arn)
+			return changedMeanwhile(arn)
 		}
 		if before.Spec != k.Spec || before.Usage != k.Usage {
 			return invalid("The alias %s stands for a key of another type or KeyUsage. The new key must be of the same type.", arn)
@@ -206,10 +209,16 @@ func (s *Service) DeleteAlias(ctx context.Context, call *api.Call, in *sdk.Delet
 			return aliasError(err, arn)
 		}
 		if a.Target != target {
-			return awserr.New(awserr.Conflict, "%s was changed by another call at the same time. Try again.", arn)
+			return changedMeanwhile(arn)
 		}
 		return tx.Delete(place, revision)
 	})
+}
+
+// changedMeanwhile is for an alias that has another key than the one that was
+// authorized. The error is one that SDKs try again by themselves.
+func changedMeanwhile(arn string) error {
+	return awserr.New(awserr.DependencyTimeout, "%s was changed by another call at the same time. Try again.", arn)
 }
 
 func aliasError(err error, arn string) error {
@@ -222,7 +231,7 @@ func aliasError(err error, arn string) error {
 // ListAliases lists the aliases of the caller's account in the Region, by name,
 // or those of one key.
 func (s *Service) ListAliases(ctx context.Context, call *api.Call, in *sdk.ListAliasesInput) (*sdk.ListAliasesOutput, error) {
-	if err := s.allow(ctx, call, "*"); err != nil {
+	if err := s.allow(ctx, call, call.Operation, "*"); err != nil {
 		return nil, err
 	}
 	pg, err := newPage(in.Limit, in.Marker, 50, 100)
@@ -248,6 +257,9 @@ func (s *Service) ListAliases(ctx context.Context, call *api.Call, in *sdk.ListA
 	if in.KeyId != nil {
 		if of, err = s.resolve(ctx, call, *in.KeyId, keyOnly); err != nil {
 			return nil, err
+		}
+		if of.account != call.Caller.Account {
+			return nil, authz.NotVisible(call.Caller, "kms:"+call.Operation, "")
 		}
 	}
 	err = s.Store.View(ctx, func(r store.Reader) error {

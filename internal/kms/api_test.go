@@ -3,6 +3,7 @@ package kms_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,8 +206,13 @@ func TestKeyIdentifiers(t *testing.T) {
 		_, err := c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &r.id})
 		wantError(t, err, r.code, r.message)
 	}
+	malformed := aws.String("arn:aws:s3:::bucket")
+	_, err := c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: malformed})
+	wantError(t, err, "InvalidArnException")
+	_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: malformed, Plaintext: []byte("x")})
+	wantError(t, err, "NotFoundException")
 	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/a"), TargetKeyId: k.KeyId}))
-	_, err := c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: aws.String("alias/a")})
+	_, err = c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: aws.String("alias/a")})
 	wantError(t, err, "NotFoundException", "Invalid keyId 'alias/a'")
 }
 
@@ -250,7 +256,10 @@ func TestDryRun(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) { wantError(t, call(k.KeyId), "DryRunOperationException", would) })
 	}
-	_, err := c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, DryRunModifiers: ignore})
+	// The destination is checked even when there is nothing to encrypt.
+	_, err := c.ReEncrypt(ctx, &kms.ReEncryptInput{SourceKeyId: k.KeyId, DestinationKeyId: aws.String("alias/none"), DryRun: dry, DryRunModifiers: ignore})
+	wantError(t, err, "NotFoundException")
+	_, err = c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, DryRunModifiers: ignore})
 	wantError(t, err, "ValidationException")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{DryRun: dry, DryRunModifiers: ignore})
 	wantError(t, err, "ValidationException", "1 validation error detected: Value null at 'keyId' failed to satisfy constraint: Member must not be null")
@@ -571,6 +580,8 @@ func TestAliases(t *testing.T) {
 	}
 	_, err = c.UpdateAlias(ctx, &kms.UpdateAliasInput{AliasName: aws.String("alias/none"), TargetKeyId: b.KeyId})
 	wantError(t, err, "NotFoundException", "Alias "+own+":alias/none is not found.")
+	_, err = c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/a:b")})
+	wantError(t, err, "NotFoundException")
 	must[*kms.DeleteAliasOutput](t)(c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app/prod")}))
 	_, err = c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app/prod")})
 	wantError(t, err, "NotFoundException", "Alias "+own+":alias/app/prod is not found.")
@@ -627,6 +638,14 @@ func TestPolicies(t *testing.T) {
 	wantError(t, err, "NotFoundException", "No such policy exists")
 	_, err = c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: aws.String("[1]")})
 	wantError(t, err, "MalformedPolicyDocumentException")
+	nobody := kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: aws.String(`{"Statement": [ ]}`)}
+	_, err = c.PutKeyPolicy(ctx, &nobody)
+	wantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
+	nobody.BypassPolicyLockoutSafetyCheck = true
+	must[*kms.PutKeyPolicyOutput](t)(c.PutKeyPolicy(ctx, &nobody))
+	if p := get(); p != *nobody.Policy {
+		t.Errorf("the policy came back as %q", p)
+	}
 	names := must[*kms.ListKeyPoliciesOutput](t)(c.ListKeyPolicies(ctx, &kms.ListKeyPoliciesInput{KeyId: k.KeyId}))
 	if !slices.Equal(names.PolicyNames, []string{"default"}) || names.Truncated {
 		t.Errorf("ListKeyPolicies gives %s", asJSON(t, names))
@@ -756,6 +775,10 @@ func TestRotation(t *testing.T) {
 	}
 	if n != 4 {
 		t.Errorf("paging lists %d rotations", n)
+	}
+	for _, marker := range []string{"1:5", "1:-1", "1:9223372036854775807", "1:x", "2:1"} {
+		_, err := c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, Marker: aws.String(base64.RawURLEncoding.EncodeToString([]byte(marker)))})
+		wantError(t, err, "InvalidMarkerException")
 	}
 }
 

@@ -175,8 +175,13 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	if err := fillCreateKey(in); err != nil {
 		return nil, err
 	}
-	if err := s.allow(ctx, call, "*"); err != nil {
+	if err := s.allow(ctx, call, call.Operation, "*"); err != nil {
 		return nil, err
+	}
+	if len(in.Tags) > 0 {
+		if err := s.allow(ctx, call, "TagResource", "*"); err != nil {
+			return nil, err
+		}
 	}
 	if err := supportedKey(in); err != nil {
 		return nil, err
@@ -184,7 +189,7 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	policy := aws.ToString(in.Policy)
 	if in.Policy == nil {
 		policy = defaultKeyPolicy(call.Caller.Account)
-	} else if err := checkPolicy(policy); err != nil {
+	} else if err := checkPolicy(policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
 		return nil, err
 	}
 	tags, err := mergeTags(nil, in.Tags)
@@ -321,9 +326,6 @@ func (k *key) metadata() *types.KeyMetadata {
 
 // DescribeKey tells what a key is and which state it is in.
 func (s *Service) DescribeKey(ctx context.Context, call *api.Call, in *sdk.DescribeKeyInput) (*sdk.DescribeKeyOutput, error) {
-	if err := checkGrantTokens(in.GrantTokens); err != nil {
-		return nil, err
-	}
 	u, err := s.use(ctx, call, *in.KeyId, keyOrAlias)
 	if err != nil {
 		return nil, err
@@ -333,7 +335,7 @@ func (s *Service) DescribeKey(ctx context.Context, call *api.Call, in *sdk.Descr
 
 // ListKeys lists the keys of the caller's account in the Region, by key id.
 func (s *Service) ListKeys(ctx context.Context, call *api.Call, in *sdk.ListKeysInput) (*sdk.ListKeysOutput, error) {
-	if err := s.allow(ctx, call, "*"); err != nil {
+	if err := s.allow(ctx, call, call.Operation, "*"); err != nil {
 		return nil, err
 	}
 	pg, err := newPage(in.Limit, in.Marker, 100, 1000)

@@ -37,8 +37,9 @@ func defaultKeyPolicy(account string) string {
 }
 
 // checkPolicy refuses what cannot be a key policy: too long, not JSON, or
-// without statements.
-func checkPolicy(policy string) error {
+// without statements. One that allows nobody anything locks everyone out, which
+// bypass permits.
+func checkPolicy(policy string, bypass bool) error {
 	if len(policy) > maxPolicyBytes {
 		return awserr.New(awserr.LimitExceeded, "The key policy is %d bytes long, which is over the limit of %d bytes.", len(policy), maxPolicyBytes)
 	}
@@ -50,6 +51,9 @@ func checkPolicy(policy string) error {
 	}
 	if k := doc.Statement.Kind(); k != '{' && k != '[' {
 		return awserr.New(awserr.MalformedPolicyDocument, "The key policy has no Statement.")
+	}
+	if doc.Statement.Compact(); string(doc.Statement) == "[]" && !bypass {
+		return awserr.New(awserr.MalformedPolicyDocument, "The new key policy will not allow you to update the key policy in the future.")
 	}
 	return nil
 }
@@ -75,7 +79,7 @@ func (s *Service) PutKeyPolicy(ctx context.Context, call *api.Call, in *sdk.PutK
 	if err := checkPolicyName(in.PolicyName); err != nil {
 		return nil, err
 	}
-	if err := checkPolicy(*in.Policy); err != nil {
+	if err := checkPolicy(*in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
 		return nil, err
 	}
 	return &sdk.PutKeyPolicyOutput{}, u.change(ctx, func(k *key, _ store.Tx) error {

@@ -142,7 +142,7 @@ func (s *Service) ListKeyRotations(ctx context.Context, call *api.Call, in *sdk.
 	}
 	if pg.after != "" {
 		n, err := strconv.Atoi(pg.after)
-		if err != nil || n < 0 {
+		if err != nil || n < 0 || n >= len(u.Materials) {
 			return nil, awserr.New(awserr.InvalidMarker, "The marker does not belong to this list.")
 		}
 		first = n + 1

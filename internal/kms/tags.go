@@ -18,6 +18,9 @@ import (
 // result is ordered by key.
 // https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html
 func mergeTags(have []tag, add []types.Tag) ([]tag, error) {
+	if len(add) > maxTagsPerKey {
+		return nil, awserr.New(awserr.Tag, "Too many tags")
+	}
 	out := slices.Clone(have)
 	given := map[string]bool{}
 	for _, t := range add {
