@@ -3,7 +3,27 @@
 // A backup can be taken while a server runs: it is the store of one moment, and
 // the journal up to a slightly later one, so that it holds the record of
 // whatever the store holds. It can only be read with a secret that opens the root
-// key. docs/formats.md describes the file.
+// key, and any change to it is found.
+//
+// # Format
+//
+//	"kagimori backup 1\n"   18 bytes
+//	length                  4 bytes, big-endian: of the root document, up to 65,536
+//	root document           JSON of package seal; its slots open the root key
+//	stream                  all the rest, in the format of package seal/stream
+//
+// The header of the stream is all that precedes it; its key is that of the root
+// key for the purpose "backup" (seal.Keys.Derive), HKDF-SHA256(root key, no salt,
+// "kagimori v1 purpose backup"), 32 bytes. The stream's plaintext is one gzip
+// member (RFC 1952) of a tar archive (POSIX.1-2001, pax) with these regular files
+// and no others:
+//
+//	manifest.json           Manifest as JSON
+//	kagimori.db             the store, an SQLite database of package store/sqlite
+//	journal/NAME            the segments of package journal, oldest first
+//
+// Segments are as a power cut could have left them: the last one has no end mark,
+// and zeros behind its records up to its full size.
 package backup
 
 import (
@@ -21,6 +41,7 @@ import (
 	"time"
 
 	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/durable"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/seal"
@@ -31,7 +52,7 @@ import (
 
 const (
 	magic = "kagimori backup 1\n"
-	// maxRoot bounds the root document in bytes when it is read.
+	// maxRoot is the largest root document in bytes.
 	maxRoot = 64 << 10
 	// purpose is what the key of backups is derived for.
 	purpose = "backup"
@@ -80,7 +101,11 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 	if err != nil {
 		return err
 	}
-	total := info.Size()
+	manifest, err := json.Marshal(Manifest{Created: now, RootFingerprint: root.Fingerprint()})
+	if err != nil {
+		return err
+	}
+	total := int64(len(manifest)) + info.Size()
 	for _, s := range segments {
 		total += s.Size
 	}
@@ -98,10 +123,6 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 		return err
 	}
 	archive := tar.NewWriter(zip)
-	manifest, err := json.Marshal(Manifest{Created: now, RootFingerprint: root.Fingerprint()})
-	if err != nil {
-		return err
-	}
 	a := archiver{ctx: ctx, tar: archive, now: now, total: total, progress: progress}
 	if err := a.add(manifestName, int64(len(manifest)), strings.NewReader(string(manifest))); err != nil {
 		return err
@@ -196,17 +217,20 @@ type Reader struct {
 // Open reads the head of a backup and opens its root key with unlock. The keys
 // are the caller's to close.
 func Open(src io.Reader, unlock func(*seal.Root) (*seal.Keys, error)) (*Reader, error) {
-	head := make([]byte, len(magic)+4)
-	if _, err := io.ReadFull(src, head); err != nil || string(head[:len(magic)]) != magic {
+	head, err := read(src, len(magic)+4)
+	if err != nil {
+		return nil, err
+	}
+	if string(head[:len(magic)]) != magic {
 		return nil, errors.New("this is not a Kagimori backup, or one of a newer version")
 	}
 	n := binary.BigEndian.Uint32(head[len(magic):])
 	if n > maxRoot {
-		return nil, errors.New("the backup's root document is damaged")
+		return nil, errors.New("the backup is damaged")
 	}
-	doc := make([]byte, n)
-	if _, err := io.ReadFull(src, doc); err != nil {
-		return nil, errors.New("the backup is cut short")
+	doc, err := read(src, int(n))
+	if err != nil {
+		return nil, err
 	}
 	root, err := seal.Parse(doc)
 	if err != nil {
@@ -219,9 +243,23 @@ func Open(src io.Reader, unlock func(*seal.Root) (*seal.Keys, error)) (*Reader, 
 	return &Reader{Root: root, Keys: keys, src: src, head: append(head, doc...)}, nil
 }
 
+func read(src io.Reader, n int) ([]byte, error) {
+	b := make([]byte, n)
+	_, err := io.ReadFull(src, b)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil, errors.New("the backup is cut short")
+	}
+	return b, err
+}
+
 // Extract writes what the backup holds into the empty folder dir, laid out as a
 // data folder, and verifies all of it: every record is opened, every audit record
-// is read.
+// is read. What it returns without an error is on stable storage, but for the name
+// of dir.
+//
+// Nothing that was not authenticated is unpacked, so only a holder of the root key
+// could make an archive that fills the disk. That is not guarded against; strange
+// names are refused for the sake of later versions.
 func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 	key := r.Keys.Derive(purpose)
 	sealed, err := stream.NewReader(r.src, [32]byte(key), r.head)
@@ -249,6 +287,8 @@ func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 		in := &counter{archive, ctx, func(int) {}}
 		base, isJournal := strings.CutPrefix(h.Name, journalName)
 		switch {
+		case h.Typeflag != tar.TypeReg:
+			err = unknown(h.Name)
 		case h.Name == manifestName:
 			err = json.NewDecoder(in).Decode(&sum.Manifest)
 		case h.Name == storeName:
@@ -256,20 +296,27 @@ func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 		case isJournal && filepath.IsLocal(base) && filepath.Base(base) == base:
 			err = extract(filepath.Join(datadir.JournalDir(dir), base), in)
 		default:
-			err = fmt.Errorf("the backup holds %q, which this version does not know", h.Name)
+			err = unknown(h.Name)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	// The last chunk proves that nothing is missing.
+	// The last chunk proves that nothing is missing, and gzip that nothing follows.
 	if _, err := io.Copy(io.Discard, zip); err != nil {
 		return nil, err
 	}
-	if n, err := io.Copy(io.Discard, sealed); err != nil || n > 0 {
-		return nil, errors.Join(errors.New("the backup goes on behind its end"), err)
+	if err := errors.Join(durable.SyncFolder(datadir.JournalDir(dir)), durable.SyncFolder(dir)); err != nil {
+		return nil, err
 	}
-	return &sum, r.verify(ctx, dir, &sum)
+	if err := r.verify(ctx, dir, &sum); err != nil {
+		return nil, err
+	}
+	return &sum, nil
+}
+
+func unknown(name string) error {
+	return fmt.Errorf("the backup holds %q, which this version of Kagimori does not know: use a newer one", name)
 }
 
 func extract(path string, in io.Reader) error {
@@ -278,7 +325,10 @@ func extract(path string, in io.Reader) error {
 		return err
 	}
 	_, err = io.Copy(f, in)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // verify opens every record and reads every audit record of an extracted backup.
@@ -288,6 +338,13 @@ func (r *Reader) verify(ctx context.Context, dir string, sum *Summary) error {
 		return err
 	}
 	defer db.Close()
+	root, err := datadir.ReadRoot(ctx, db)
+	if err != nil {
+		return err
+	}
+	if root.Fingerprint() != r.Root.Fingerprint() {
+		return fmt.Errorf("the store in the backup is under the root key %s, and the backup itself under %s: the root key was rotated while it was made", root.Fingerprint(), r.Root.Fingerprint())
+	}
 	st := db.Store(r.Keys.StoreKey())
 	if sum.Records, err = st.Verify(ctx); err != nil {
 		return err
