@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/kagimori/kagimori/internal/durable"
@@ -67,7 +68,7 @@ type keyFile struct{ dir, path string }
 func KeyFile(dataDir, path string) Provider { return keyFile{dataDir, path} }
 
 // KeyFiles are the key files that the slots of this document were made for, at
-// the places where they were then.
+// the places where they were then, each once.
 func (r *Root) KeyFiles(dataDir string) []Provider {
 	var providers []Provider
 	for _, s := range r.doc.Slots {
@@ -76,7 +77,9 @@ func (r *Root) KeyFiles(dataDir string) []Provider {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(dataDir, path)
 			}
-			providers = append(providers, KeyFile(dataDir, path))
+			if p := KeyFile(dataDir, path); !slices.Contains(providers, p) {
+				providers = append(providers, p)
+			}
 		}
 	}
 	return providers
@@ -143,7 +146,7 @@ func (k keyFile) Unwrap(_ context.Context, params map[string]string, wrapped, bi
 func (k keyFile) read() ([]byte, error) {
 	text, err := readSecretFile("key file", k.path, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{fs.ErrNotExist, fmt.Sprintf("the key file %s does not exist: put it back from your copy, or give its place with --key-file FILE", k.path)}
+		return nil, &failure{fs.ErrNotExist, fmt.Sprintf("the key file %s does not exist: put it back from your copy, or give its place with --root-key-file FILE", k.path)}
 	}
 	if err != nil {
 		return nil, err

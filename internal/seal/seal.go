@@ -103,7 +103,7 @@ type kind struct {
 }
 
 var kinds = map[string]kind{
-	kindFile:       {checkFile, describeFile, "--key-file FILE", "id"},
+	kindFile:       {checkFile, describeFile, "--root-key-file FILE", "id"},
 	kindPassphrase: {checkPassphrase, describePassphrase, "--passphrase-file FILE", ""},
 }
 

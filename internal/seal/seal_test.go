@@ -190,7 +190,7 @@ func TestUnlockErrors(t *testing.T) {
 		reason   error
 		words    []string
 	}{
-		"missing file":     {seal.KeyFile(h.dir, filepath.Join(h.dir, "gone")), fs.ErrNotExist, []string{"gone does not exist: put it back", "--key-file FILE", orRecovery}},
+		"missing file":     {seal.KeyFile(h.dir, filepath.Join(h.dir, "gone")), fs.ErrNotExist, []string{"gone does not exist: put it back", "--root-key-file FILE", orRecovery}},
 		"other store":      {other.file(), seal.ErrWrongSecret, []string{other.keyFile + " (id ", "is not the one of this slot, which was made for the key file root.key (id ", orRecovery}},
 		"group may read":   {seal.KeyFile(h.dir, write("it's open", text, 0o640)), seal.ErrPermissions, []string{"mode 0640", `run: chmod 600 '` + h.dir + `/it'\''s open'`, orRecovery}},
 		"others may write": {seal.KeyFile(h.dir, write("open", text, 0o602)), seal.ErrPermissions, []string{"run: chmod 600 " + h.dir + "/open"}},
@@ -205,7 +205,7 @@ func TestUnlockErrors(t *testing.T) {
 		"device":           {seal.KeyFile(h.dir, "/dev/zero"), nil, []string{"is not a file"}},
 		"bit flipped":      {file("flip", text[:len(text)-45]+string(text[len(text)-45]^1)+text[len(text)-44:]), seal.ErrDamaged, []string{"damaged"}},
 		"no id":            {file("noid", text[:strings.Index(text, "Id: ")]+text[strings.Index(text, "Id: ")+21:]), seal.ErrDamaged, []string{"not the one that its id names"}},
-		"wrong passphrase": {seal.FastPassphrase(other.recovery), seal.ErrWrongSecret, []string{"typed without a mistake, but it is of another store", "or give the key file root.key (id ", "with --key-file FILE"}},
+		"wrong passphrase": {seal.FastPassphrase(other.recovery), seal.ErrWrongSecret, []string{"typed without a mistake, but it is of another store", "or give the key file root.key (id ", "with --root-key-file FILE"}},
 		"typo":             {seal.FastPassphrase(swap(h.recovery)), seal.ErrTypo, []string{"mistyped", "two are swapped"}},
 		"too short":        {seal.FastPassphrase(h.recovery[:38]), seal.ErrTypo, []string{"it has 31 characters instead of 32"}},
 		"no such letter":   {seal.FastPassphrase(h.recovery[:11] + "u" + h.recovery[12:]), seal.ErrTypo, []string{"the character in place 2 of group 3"}},
@@ -322,10 +322,24 @@ func TestVerify(t *testing.T) {
 	h, other := newHouse(t), newHouse(t)
 	must(t, h.root.Verify(ctx, h.slot("file"), h.file()))
 	must(t, h.root.Verify(ctx, h.slot("passphrase"), h.passphrase()))
-	wantError(t, h.root.Verify(ctx, h.slot("file"), h.passphrase()), seal.ErrWrongSecret, "opens with the key file root.key", "--key-file")
+	wantError(t, h.root.Verify(ctx, h.slot("file"), h.passphrase()), seal.ErrWrongSecret, "opens with the key file root.key", "--root-key-file")
 	wantError(t, h.root.Verify(ctx, h.slot("file"), other.file()), seal.ErrWrongSecret, "slot "+h.slot("file")+" does not open")
 	wantError(t, h.root.Verify(ctx, h.slot("passphrase"), other.passphrase()), seal.ErrWrongSecret)
 	wantError(t, h.root.Verify(ctx, "nope", h.file()), seal.ErrSlot)
+}
+
+// After a restore two slots can be of key files at the same place, of which only
+// one is there: it is tried, and complained of, once.
+func TestKeyFilesAtTheSamePlace(t *testing.T) {
+	h := newHouse(t)
+	must(t, os.Remove(h.keyFile))
+	must(t, seal.NewKeyFile(h.keyFile))
+	root, err := h.root.AddSlot(ctx, now, h.keys, seal.NewSlot{Provider: h.file()})
+	must(t, err)
+	if files := root.KeyFiles(h.dir); len(files) != 1 {
+		t.Errorf("%d key files, want 1", len(files))
+	}
+	wantOpens(t, root, h.keys, root.KeyFiles(h.dir)...)
 }
 
 func TestRotate(t *testing.T) {
