@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -61,7 +62,9 @@ func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (
 		var seen struct {
 			EventID string `json:"eventID"`
 		}
-		if json.Unmarshal(entry.Record, &seen) == nil && t.failed[seen.EventID] != nil {
+		// The whole record is compared: the journal has another one under the same
+		// id if the store reported a failure for a change that took effect.
+		if json.Unmarshal(entry.Record, &seen) == nil && bytes.Equal(entry.Record, t.failed[seen.EventID]) {
 			delete(t.failed, seen.EventID)
 			t.done = append(t.done, seen.EventID)
 		}

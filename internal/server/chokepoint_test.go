@@ -92,7 +92,7 @@ func (w *world) validCalls() []validCall {
 		onKey("ListResourceTags", ""),
 		onKey("UntagResource", `,"TagKeys":["a"]`),
 		onKey("GetKeyPolicy", `,"PolicyName":"default"`),
-		onKey("PutKeyPolicy", `,"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"`),
+		onKey("PutKeyPolicy", `,"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":{}}"`),
 		onKey("ListKeyPolicies", ""),
 		onKey("GetKeyLastUsage", ""),
 		onKey("EnableKeyRotation", `,"RotationPeriodInDays":90`),

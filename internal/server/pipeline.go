@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,9 +34,9 @@ const (
 	// maxBody is the largest request body in bytes. The largest that AWS takes
 	// is an attestation document of 256 KiB in base64.
 	maxBody = 512 << 10
-	// smallBody is a body that needs no share of largeBodies.
+	// smallBody is how much of a body needs no share of largeBodies.
 	smallBody = 16 << 10
-	// largeBodies bounds the memory that bodies over smallBody take together.
+	// largeBodies bounds the memory that bodies take together beyond that.
 	largeBodies = 64 << 20
 
 	// Calls that fail authentication are recorded at this rate, so that a
@@ -154,10 +153,10 @@ func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (out any, 
 		call.Operation, call.ReadOnly = op.Name, op.ReadOnly
 	}
 	body, release, err := p.readBody(r, buf)
+	defer release()
 	if err != nil {
 		return nil, &callError{Error: err, stranger: true, hangUp: true}
 	}
-	defer release()
 	if err := p.authenticate(r, call, body); err != nil {
 		return nil, &callError{Error: awserr.From(err), stranger: true}
 	}
@@ -207,37 +206,43 @@ func clip(s string, n int) string {
 	return s
 }
 
-// readBody reads the request body within the limits.
+// readBody reads the request body within the limits. It takes memory as the body
+// arrives, so announcing a large one costs a client more than words.
 func (p *pipeline) readBody(r *http.Request, buf *buffers) (body []byte, release func(), failure *awserr.Error) {
-	release = func() {}
+	var held int64
+	release = func() { p.bodies.Release(held) }
 	if r.ContentLength > maxBody {
 		return nil, release, tooLarge()
 	}
-	if r.ContentLength < 0 || r.ContentLength > smallBody {
-		if !p.bodies.TryAcquire(maxBody) {
-			return nil, release, awserr.New(awserr.ServiceUnavailable, "Too many large requests are being read at the same time. Try again.")
+	b := buf.request[:0]
+	defer func() { buf.request = b }()
+	for {
+		if len(b) == cap(b) {
+			size := min(max(2*cap(b), smallBody), maxBody+1)
+			if size > smallBody {
+				more := int64(size - cap(b))
+				if !p.bodies.TryAcquire(more) {
+					return nil, release, awserr.New(awserr.ServiceUnavailable, "Too many large requests are being read at the same time. Try again.")
+				}
+				held += more
+			}
+			larger := append(make([]byte, 0, size), b...)
+			secmem.Zero(b)
+			b = larger
 		}
-		release = func() { p.bodies.Release(maxBody) }
+		n, err := r.Body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > maxBody:
+			return nil, release, tooLarge()
+		case err == io.EOF:
+			return b, release, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, release, awserr.New(awserr.RequestTimeout, "The request body did not arrive in time.")
+		case err != nil:
+			return nil, release, awserr.New(awserr.RequestAborted, "The request body broke off, or its chunks are malformed.")
+		}
 	}
-	b := bytes.NewBuffer(buf.request[:0])
-	if r.ContentLength > 0 && r.ContentLength <= smallBody {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	n, err := b.ReadFrom(io.LimitReader(r.Body, maxBody+1))
-	buf.request = b.Bytes()
-	switch {
-	case err == nil && n > maxBody:
-		failure = tooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		failure = awserr.New(awserr.RequestTimeout, "The request body did not arrive in time.")
-	case err != nil:
-		failure = awserr.New(awserr.RequestAborted, "The request body broke off, or its chunks are malformed.")
-	}
-	if failure != nil {
-		release()
-		return nil, func() {}, failure
-	}
-	return buf.request, release, nil
 }
 
 func tooLarge() *awserr.Error {
