@@ -3,9 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"time"
 
@@ -53,25 +56,38 @@ func auditTail() *cli.Command {
 			if n > 0 && last > n {
 				from = last - n + 1
 			}
-			entries := journal.Read(dir, from)
-			if follow {
-				entries = journal.Follow(ctx, dir, from, env.Clock, followInterval)
-			}
-			out := bufio.NewWriter(env.Stdout)
-			defer out.Flush()
-			for e, err := range entries {
-				if err != nil {
-					return err
-				}
-				out.Write(e.Record)
-				out.WriteByte('\n')
+			entries := func(from uint64) iter.Seq2[journal.Entry, error] {
 				if follow {
-					if err := out.Flush(); err != nil {
-						return err
-					}
+					return journal.Follow(ctx, dir, from, env.Clock, followInterval)
 				}
+				return journal.Read(dir, from)
 			}
-			return out.Flush()
+			err = printRecords(env.Stdout, entries(from), follow)
+			if errors.Is(err, journal.ErrGone) { // moved away: then from the oldest that is there
+				err = printRecords(env.Stdout, entries(0), follow)
+			}
+			return err
 		},
 	}
+}
+
+// printRecords prints records a line each, every one at once if somebody waits
+// for it.
+func printRecords(w io.Writer, entries iter.Seq2[journal.Entry, error], flush bool) error {
+	out := bufio.NewWriter(w)
+	for e, err := range entries {
+		if err != nil {
+			return errors.Join(out.Flush(), err)
+		}
+		out.Write(e.Record)
+		if err := out.WriteByte('\n'); err != nil { // nobody reads any more
+			return err
+		}
+		if flush {
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return out.Flush()
 }

@@ -81,9 +81,9 @@ func backupVerify() *cli.Command {
 				return err
 			}
 			defer os.RemoveAll(tmp)
-			_, sum, err := u.extract(ctx, env, args[0], tmp)
+			sum, err := u.extract(ctx, env, args[0], tmp, nil)
 			if err != nil {
-				return fmt.Errorf("%s cannot be restored: %w", args[0], err)
+				return err
 			}
 			_, err = fmt.Fprintf(env.Stdout, "%s is whole.\n%s", args[0], describe(sum))
 			return err
@@ -96,34 +96,39 @@ func describe(s *backup.Summary) string {
 		s.Created.Format("2006-01-02 15:04:05 MST"), s.Account, s.Records, s.Journal, s.LastSeq, s.RootFingerprint)
 }
 
-// extract unpacks a backup into the empty folder dir.
-func (u *unlockFlags) extract(ctx context.Context, env *cli.Env, file, dir string) (_ *backup.Reader, _ *backup.Summary, err error) {
+// extract unpacks a backup into the empty folder dir, and then calls finish if it
+// is not nil.
+func (u *unlockFlags) extract(ctx context.Context, env *cli.Env, file, dir string, finish func(*backup.Reader) error) (sum *backup.Summary, err error) {
 	cfg, err := u.flags.Load(env.Getenv)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	in, err := os.Open(file)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s cannot be restored: %w", file, err)
+		}
+	}()
 	progress := env.Progress("reading " + filepath.Base(file))
 	defer progress.Done()
 	src := &watched{bufio.NewReaderSize(in, 1<<20), 0, info.Size(), progress}
 	r, err := backup.Open(src, func(root *seal.Root) (*seal.Keys, error) { return unlock(ctx, env, cfg, cfg.Data, root) })
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer r.Keys.Close()
-	sum, err := r.Extract(ctx, dir)
-	if err != nil {
-		return nil, nil, err
+	if sum, err = r.Extract(ctx, dir); err != nil || finish == nil {
+		return sum, err
 	}
-	return r, sum, restoreSecrets(ctx, env, r, dir)
+	return sum, finish(r)
 }
 
 // watched tells a Progress how much of a file was read.
@@ -182,13 +187,16 @@ func restoreCommand() *cli.Command {
 			if _, err := os.Lstat(target); err == nil {
 				return fmt.Errorf("%s is there already; name a new folder with --data, or move that one away", target)
 			}
+			if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+				return err
+			}
 			// The folder appears under its name when it is complete.
 			tmp, err := os.MkdirTemp(filepath.Dir(target), filepath.Base(target)+".part-*") // mode 0700
 			if err != nil {
 				return err
 			}
 			defer os.RemoveAll(tmp)
-			_, sum, err := u.extract(ctx, env, args[0], tmp)
+			sum, err := u.extract(ctx, env, args[0], tmp, func(r *backup.Reader) error { return restoreSecrets(ctx, env, r, tmp) })
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/seal"
+	"github.com/kagimori/kagimori/internal/store"
 	"github.com/kagimori/kagimori/internal/store/sqlite"
 )
 
@@ -51,6 +53,9 @@ func (u *unlockFlags) open(ctx context.Context, env *cli.Env) (*folder, error) {
 		return nil, err
 	}
 	root, err := datadir.ReadRoot(ctx, db)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("the first start in %s was not finished; finish it with kagimori serve", path)
+	}
 	if err != nil {
 		db.Close()
 		return nil, err
@@ -76,7 +81,7 @@ func unlock(ctx context.Context, env *cli.Env, cfg *config.Config, dir string, r
 		return keys, err
 	}
 	fmt.Fprintln(env.Stderr, err)
-	text, err := env.Passphrase(ctx, "", "Passphrase: ", false)
+	text, err := env.Passphrase(ctx, "", "Passphrase", false)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +141,13 @@ func rootAdd() *cli.Command {
 			fs.StringVar(&newPassphrase, "new-passphrase-file", "", "`FILE` with the passphrase to add, instead of asking for it")
 		},
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
-			if (args[0] == "file") != (len(args) == 2) {
-				return cli.Usagef("root add file needs the FILE, and only that: kagimori root add file FILE")
+			switch kinds := []string{"file", "passphrase", "recovery"}; {
+			case !slices.Contains(kinds, args[0]):
+				return cli.Usagef("unknown kind of slot %q; did you mean %q?", args[0], cli.Closest(args[0], kinds))
+			case args[0] == "file" && len(args) == 1:
+				return cli.Usagef("root add file needs FILE: kagimori root add file FILE")
+			case args[0] != "file" && len(args) == 2:
+				return cli.Usagef("root add %s: unexpected argument %q", args[0], args[1])
 			}
 			f, err := u.open(ctx, env)
 			if err != nil {
@@ -158,16 +168,14 @@ func rootAdd() *cli.Command {
 				}
 				spec.Provider, said = seal.KeyFile(f.path, args[1]), "The key file "+args[1]+" opens the root key now.\n"
 			case "passphrase":
-				text, err := env.Passphrase(ctx, newPassphrase, "New passphrase: ", true)
+				text, err := newSecret(ctx, env, newPassphrase)
 				if err != nil {
 					return err
 				}
-				spec.Provider, said = seal.Passphrase(string(text)), "The passphrase opens the root key now.\n"
+				spec.Provider, said = seal.Passphrase(text), "The passphrase opens the root key now.\n"
 			case "recovery":
 				text := seal.NewPassphrase()
 				spec.Provider, said = seal.Passphrase(text), "The new recovery passphrase, shown this once. Write it down and keep it in a safe place:\n\n    "+text+"\n\n"
-			default:
-				return cli.Usagef("a slot is one of file, passphrase, recovery; not %q", args[0])
 			}
 			err = datadir.ChangeRoot(ctx, f.db, func(r *seal.Root) (*seal.Root, error) { return r.AddSlot(ctx, env.Clock.Now(), keys, spec) })
 			if err != nil {
@@ -177,6 +185,18 @@ func rootAdd() *cli.Command {
 			return err
 		},
 	}
+}
+
+// newSecret is a new passphrase of the operator's own.
+func newSecret(ctx context.Context, env *cli.Env, file string) (string, error) {
+	if file != "" {
+		return seal.ReadPassphraseFile(file) // as it will be read to open the slot
+	}
+	if !cli.Terminal(env.Stdin) {
+		return "", cli.Usagef("there is no terminal to ask for the new passphrase on; give --new-passphrase-file FILE")
+	}
+	text, err := env.Passphrase(ctx, "", "New passphrase", true)
+	return string(text), err
 }
 
 func rootRemove() *cli.Command {
@@ -190,6 +210,10 @@ func rootRemove() *cli.Command {
 				return err
 			}
 			defer f.close()
+			// What cannot be done in any case needs no secret.
+			if _, err := f.root.RemoveSlot(args[0]); err != nil {
+				return err
+			}
 			// Whoever cannot open the root key must not take away others' access,
 			// and must not be left with slots that they cannot open.
 			keys, err := f.unlock(ctx, f.root)
@@ -229,7 +253,13 @@ func rootRotate() *cli.Command {
 			defer keys.Close()
 			providers := f.root.KeyFiles(f.path)
 			if f.cfg.RootKeyFile != "" {
-				providers = append(providers, seal.KeyFile(f.path, f.cfg.RootKeyFile))
+				named, err := filepath.Abs(f.cfg.RootKeyFile)
+				if err != nil {
+					return err
+				}
+				if p := seal.KeyFile(f.path, named); !slices.Contains(providers, p) {
+					providers = append(providers, p)
+				}
 			}
 			given, err := passphraseOf(f.cfg)
 			if err != nil {
@@ -242,7 +272,7 @@ func rootRotate() *cli.Command {
 				if s.Kind != "passphrase" || given != "" && f.root.Verify(ctx, s.ID, seal.Passphrase(given)) == nil {
 					continue
 				}
-				text, err := env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s): ", s.ID, s.Label), false)
+				text, err := env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s)", s.ID, s.Label), false)
 				if err != nil {
 					return fmt.Errorf("the passphrase of slot %s is needed: %w", s.ID, err)
 				}
@@ -296,7 +326,7 @@ func rootVerify() *cli.Command {
 			case !known:
 				return fmt.Errorf("there is no slot %s; kagimori root slots lists them", strings.Join(args, " "))
 			case failed > 0:
-				return fmt.Errorf("%d slots do not open the store", failed)
+				return fmt.Errorf("slots that do not open the store: %d", failed)
 			}
 			return nil
 		},
@@ -314,7 +344,7 @@ func (f *folder) verify(ctx context.Context, s seal.SlotInfo, given string) erro
 		}
 	case "passphrase":
 		if given == "" {
-			text, err := f.env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s): ", s.ID, s.Label), false)
+			text, err := f.env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s)", s.ID, s.Label), false)
 			if err != nil {
 				return err
 			}
@@ -322,15 +352,15 @@ func (f *folder) verify(ctx context.Context, s seal.SlotInfo, given string) erro
 		}
 		providers = []seal.Provider{seal.Passphrase(given)}
 	}
-	var errs []error
+	var why []string
 	for _, p := range providers {
 		err := f.root.Verify(ctx, s.ID, p)
 		if err == nil {
 			return f.readRecord(ctx, p)
 		}
-		errs = append(errs, err)
+		why = append(why, err.Error())
 	}
-	return errors.Join(errs...)
+	return errors.New(strings.Join(why, "; "))
 }
 
 func (f *folder) readRecord(ctx context.Context, p seal.Provider) error {

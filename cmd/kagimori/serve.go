@@ -194,7 +194,7 @@ func banner(ctx context.Context, env *cli.Env, data *datadir.Dir, endpoint, caFi
 	fmt.Fprintf(&b, "  account    %s\n", data.Account)
 	fmt.Fprintf(&b, "  data       %s\n", data.Path)
 	fmt.Fprintf(&b, "  durable    every change and every audit record is on stable storage (fsync) before its answer leaves\n")
-	fmt.Fprintf(&b, "  root key   %s opens it; keep it apart from backups\n", datadir.RootKeyFile(data.Path))
+	fmt.Fprintf(&b, "  root key   opened by %s; keep that apart from backups\n", data.Opened)
 	if _, err := os.Stat(datadir.RecoveryFile(data.Path)); err == nil {
 		fmt.Fprintf(&b, "  recovery   %s holds the recovery passphrase: move it to a safe place\n", datadir.RecoveryFile(data.Path))
 	}
