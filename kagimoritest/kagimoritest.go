@@ -56,19 +56,20 @@ func Start(t testing.TB) *Server {
 		t: t, Dir: t.TempDir(), clock: clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), addr: "127.0.0.1:0",
 		Account: "111122223333", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 	}
-	s.open()
-	t.Cleanup(s.close)
+	s.Open()
+	t.Cleanup(s.Stop)
 	return s
 }
 
 // Restart stops the server in good order and starts it again on the same data.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.close()
-	s.open()
+	s.Stop()
+	s.Open()
 }
 
-func (s *Server) open() {
+// Open starts the server again after Stop, on the same data and the same port.
+func (s *Server) Open() {
 	s.t.Helper()
 	ctx := context.Background()
 	fatal := func(err error) {
@@ -98,10 +99,15 @@ func (s *Server) open() {
 	go func() { s.done <- s.srv.Serve(run, ln, nil) }()
 }
 
-func (s *Server) close() {
+// Stop stops the server in good order. Start does this when the test ends.
+func (s *Server) Stop() {
 	s.t.Helper()
+	if s.stop == nil {
+		return
+	}
 	ctx := context.Background()
 	s.stop()
+	s.stop = nil
 	for _, err := range []error{<-s.done, s.srv.Close(ctx), s.data.Close("the test ended")} {
 		if err != nil {
 			s.t.Error(err)

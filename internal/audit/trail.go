@@ -55,7 +55,7 @@ func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (
 	if err != nil || len(t.failed) == 0 {
 		return t, 0, err
 	}
-	for entry, err := range journal.Read(dir, from+1) {
+	for entry, err := range journal.ReadSince(dir, from+1) {
 		if err != nil {
 			return nil, 0, err
 		}

@@ -139,6 +139,18 @@ func TestReadOlderThanFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, from := range []uint64{1, first - 1, first, first + 1} {
+		next := max(from, first)
+		for e, err := range ReadSince(dir, from) {
+			if err != nil || e.Seq != next {
+				t.Fatalf("since %d: record %d, %v; want %d", from, e.Seq, err, next)
+			}
+			next++
+		}
+		if next != 101 {
+			t.Errorf("since %d: ends before record %d", from, next)
+		}
+	}
 	_, r := mustOpen(t, dir, small)
 	if r.FirstSeq != first || r.LastSeq != 100 {
 		t.Fatalf("%+v", r)

@@ -28,6 +28,22 @@ func Read(dir string, from uint64) iter.Seq2[Entry, error] {
 	return entries(dir, from, nil)
 }
 
+// ReadSince is Read for whoever has seen what comes before from: if records from
+// there on are not in the folder any more, it begins with the oldest that is.
+func ReadSince(dir string, from uint64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for e, err := range Read(dir, from) {
+			if errors.Is(err, ErrGone) {
+				Read(dir, 0)(yield)
+				return
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 // Follow is Read that does not end: it waits for new records, looking for them
 // every interval, until ctx is done or there is an error.
 //

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -913,4 +915,29 @@ func TestNothingLostOverRestart(t *testing.T) {
 	if n := len(srv.Records()); n <= records {
 		t.Errorf("%d records, there were %d before the restart", n, records)
 	}
+}
+
+// TestOldSegmentsMovedAway: a server starts with the journal's newest segments
+// alone, whatever it last noted of the older ones.
+func TestOldSegmentsMovedAway(t *testing.T) {
+	srv := kagimoritest.Start(t)
+	c := srv.KMS(region)
+	k := newKey(t, c)
+	blob := encrypt(t, c, k.KeyId, "x", nil)
+	srv.Advance(0) // the use is stored, with how far the journal has been seen
+	segments := func() []string {
+		return must[[]string](t)(filepath.Glob(filepath.Join(srv.Dir, "journal", "*.journal")))
+	}
+	long := strings.Repeat("x", 8000)
+	for len(segments()) < 3 {
+		must[*kms.UpdateKeyDescriptionOutput](t)(c.UpdateKeyDescription(ctx, &kms.UpdateKeyDescriptionInput{KeyId: k.KeyId, Description: &long}))
+	}
+	srv.Stop()
+	for _, s := range segments()[:2] {
+		if err := os.Remove(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	srv.Open()
+	decrypts(t, c, blob, "x")
 }

@@ -187,7 +187,7 @@ func (s *Service) recoverUsage(ctx context.Context, journalDir string) error {
 		return err
 	}
 	s.usage.marked = position
-	for entry, err := range journal.Read(journalDir, position+1) {
+	for entry, err := range journal.ReadSince(journalDir, position+1) {
 		if err != nil {
 			return err
 		}
