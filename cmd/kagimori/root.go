@@ -269,7 +269,7 @@ func rootRotate() *cli.Command {
 				providers = append(providers, seal.Passphrase(given))
 			}
 			for _, s := range f.root.Slots() {
-				if s.Kind != "passphrase" || given != "" && f.root.Verify(ctx, s.ID, seal.Passphrase(given)) == nil {
+				if s.Kind != "passphrase" || given != "" && f.opens(ctx, s, given) {
 					continue
 				}
 				text, err := env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s)", s.ID, s.Label), false)
@@ -354,21 +354,24 @@ func (f *folder) verify(ctx context.Context, s seal.SlotInfo, given string) erro
 	}
 	var why []string
 	for _, p := range providers {
-		err := f.root.Verify(ctx, s.ID, p)
-		if err == nil {
-			return f.readRecord(ctx, p)
+		keys, err := f.root.UnlockSlot(ctx, s.ID, p)
+		if err != nil {
+			why = append(why, err.Error())
+			continue
 		}
-		why = append(why, err.Error())
+		defer keys.Close()
+		_, err = iam.Account(ctx, f.db.Store(keys.StoreKey()))
+		return err
 	}
 	return errors.New(strings.Join(why, "; "))
 }
 
-func (f *folder) readRecord(ctx context.Context, p seal.Provider) error {
-	keys, err := f.root.Unlock(ctx, p)
+// opens tells whether a passphrase is that of a slot.
+func (f *folder) opens(ctx context.Context, s seal.SlotInfo, passphrase string) bool {
+	keys, err := f.root.UnlockSlot(ctx, s.ID, seal.Passphrase(passphrase))
 	if err != nil {
-		return err
+		return false
 	}
-	defer keys.Close()
-	_, err = iam.Account(ctx, f.db.Store(keys.StoreKey()))
-	return err
+	keys.Close()
+	return true
 }

@@ -288,23 +288,21 @@ func (r *Root) locked(causes []error, given map[string]bool) error {
 	return &lockedError{"the root key cannot be unlocked: " + strings.Join(parts, "; "), causes}
 }
 
-// Verify proves that p opens the slot of that id, and that what it opens is this
-// store's root key, under which all store keys open.
-func (r *Root) Verify(ctx context.Context, id string, p Provider) error {
+// UnlockSlot opens the slot of that id, and no other, with p.
+func (r *Root) UnlockSlot(ctx context.Context, id string, p Provider) (*Keys, error) {
 	i, err := r.doc.find(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := &r.doc.Slots[i]
 	if s.Kind != p.Kind() {
-		return &failure{ErrWrongSecret, fmt.Sprintf("slot %s opens with %s: give it with %s", id, s.secret(), kinds[s.Kind].flag)}
+		return nil, &failure{ErrWrongSecret, fmt.Sprintf("slot %s opens with %s: give it with %s", id, s.secret(), kinds[s.Kind].flag)}
 	}
 	keys, err := r.unlock(ctx, s, p)
 	if err != nil {
-		return fmt.Errorf("slot %s does not open: %w", id, err)
+		return nil, fmt.Errorf("slot %s does not open: %w", id, err)
 	}
-	keys.Close()
-	return nil
+	return keys, nil
 }
 
 // AddSlot is the document with one slot more. A key file that opens the store
