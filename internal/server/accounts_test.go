@@ -11,6 +11,7 @@ import (
 // TestOtherAccount has the root of a second account try every operation on the
 // keys of the first: nothing is done, and nothing tells whether a key exists.
 func TestOtherAccount(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	w := newWorld(h)
 	other := iam.RootCredentials{Account: "444455556666", AccessKeyID: "AKIAI44QH8DHBEXAMPLE", SecretKey: "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY"}

@@ -11,6 +11,7 @@ import (
 // TestHealthAndMetrics reads the pages for operators, on the listener of the API
 // and on one of their own.
 func TestHealthAndMetrics(t *testing.T) {
+	t.Parallel()
 	for name, admin := range map[string]bool{"same listener": false, "admin listener": true} {
 		t.Run(name, func(t *testing.T) {
 			h := start(t, func(s *setup) { s.admin = admin })

@@ -10,6 +10,7 @@ import (
 
 // TestSignatures makes calls whose signature is not right.
 func TestSignatures(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	// edit changes the header after it was signed.
 	edit := func(name, old, new string) func(http.Header) {
@@ -100,6 +101,7 @@ func TestSignatures(t *testing.T) {
 // TestStrangersCannotFillTheJournal has a stranger call more often than is
 // recorded. The rest is counted, and the count recorded.
 func TestStrangersCannotFillTheJournal(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	r := op("ListKeys", "{}")
 	r.secret, r.keepAlive = "wrong", true

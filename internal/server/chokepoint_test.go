@@ -127,6 +127,7 @@ func (h *harness) lastChange() (seq uint64) {
 
 // TestEveryOperationAsks denies everything. No operation does anything then.
 func TestEveryOperationAsks(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	w := newWorld(h)
 	calls := w.validCalls()
@@ -168,6 +169,7 @@ func TestEveryOperationAsks(t *testing.T) {
 // TestSecondDecision denies only the second of the actions or resources that an
 // operation needs.
 func TestSecondDecision(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	w := newWorld(h)
 	for _, c := range []struct {
@@ -198,6 +200,7 @@ func TestSecondDecision(t *testing.T) {
 
 // TestDenialWords is the message of each reason.
 func TestDenialWords(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	id, arn := h.newKey()
 	for _, reason := range []string{deniedIdentity, deniedResource, deniedBoundary, deniedSession, deniedSCP, deniedRCP, deniedEndpoint, deniedExplicit} {
@@ -212,6 +215,7 @@ func TestDenialWords(t *testing.T) {
 // TestForeignAccount uses keys of another account, some of which do not exist.
 // The answers do not tell which.
 func TestForeignAccount(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	w := newWorld(h)
 	ctx := context.Background()
@@ -263,6 +267,7 @@ func TestForeignAccount(t *testing.T) {
 // TestAnswerWithoutDecision has handlers that break the rules. None of their
 // answers leaves.
 func TestAnswerWithoutDecision(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	const leak = "this must not leave"
 	fake := func(out any, err error) func(context.Context, *api.Call, any) (any, error) {
@@ -296,6 +301,7 @@ func TestAnswerWithoutDecision(t *testing.T) {
 
 // TestPanic has a handler that panics: the call fails, and the server goes on.
 func TestPanic(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	h.srv.pipeline.handlers["Decrypt"] = func(context.Context, *api.Call, any) (any, error) { panic("not meant to happen") }
 	a := h.do(op("Decrypt", `{"CiphertextBlob":"AAAA"}`))
@@ -312,6 +318,7 @@ func TestPanic(t *testing.T) {
 
 // TestUnsupported calls what is not implemented: it is refused, whoever asks.
 func TestUnsupported(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	a := h.do(op("CreateGrant", `{"KeyId":"k","GranteePrincipal":"`+rootARN+`","Operations":["Encrypt"]}`))
 	a.wantError(t, 400, "UnsupportedOperationException", "The operation CreateGrant is not supported by this version of Kagimori.")

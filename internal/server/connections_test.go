@@ -104,6 +104,7 @@ func memory() int64 {
 
 // TestMaxConnections has one client more than may connect: it waits its turn.
 func TestMaxConnections(t *testing.T) {
+	t.Parallel()
 	const most = 3
 	h := start(t, func(s *setup) { s.MaxConnections, s.admin = most, true })
 	r := op("GenerateRandom", `{"NumberOfBytes":5}`)
@@ -202,6 +203,7 @@ func TestLargeBodiesTogether(t *testing.T) {
 // TestDrain stops the server while a call is in flight: the call is answered,
 // the server is unready meanwhile and takes no more connections.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	h := start(t, func(s *setup) { s.admin = true })
 	idle := h.dial()
 	r := op("GenerateRandom", `{"NumberOfBytes":5}`)
@@ -250,6 +252,7 @@ func TestDrain(t *testing.T) {
 
 // TestDrainTimeout stops the server while a call in flight does not end.
 func TestDrainTimeout(t *testing.T) {
+	t.Parallel()
 	h := start(t, func(s *setup) { s.admin, s.DrainTimeout = true, 50*time.Millisecond })
 	g := h.gate.shut()
 	c := h.dial()

@@ -8,6 +8,7 @@ import (
 
 // TestCoverage holds docs/coverage.md against the operations that are answered.
 func TestCoverage(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	compareGolden(t, "../../docs/coverage.md", wire.Coverage(func(name string) bool { return h.srv.pipeline.handlers[name] != nil }))
 	for name := range h.srv.pipeline.handlers {

@@ -16,6 +16,7 @@ import (
 // TestAnswersWaitForTheirRecords holds the journal before it writes, as a disk
 // does that hangs: no answer leaves meanwhile.
 func TestAnswersWaitForTheirRecords(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	id, _ := h.newKey()
 	for _, r := range []request{
@@ -50,6 +51,7 @@ func TestAnswersWaitForTheirRecords(t *testing.T) {
 // change is stored and its record is not yet in the journal. The next start
 // writes the record, once.
 func TestCrashBeforeTheRecord(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	id, _ := h.newKey()
 	rotate := h.wire(op("RotateKeyOnDemand", `{"KeyId":"`+id+`"}`)) // two records, of the call and of the rotation

@@ -50,6 +50,7 @@ func smallDisk(t *testing.T, size string) (dir string, fill, empty func()) {
 // TestFullDisk fills the disk under the data folder, twice. Calls fail then
 // without changing anything; with space again the service goes on by itself.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir, fill, empty := smallDisk(t, "16m")
 	h := start(t, func(s *setup) { s.dir = filepath.Join(dir, "data") })
 	id, _ := h.newKey()

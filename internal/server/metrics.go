@@ -33,7 +33,7 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *
 		Name: "kagimori_calls_total", Help: "Calls by operation and result: Success or the error code.",
 	}, []string{"operation", "result"})
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "kagimori_call_seconds", Help: "Time from the first byte of a call's header to its durable record.",
+		Name: "kagimori_call_seconds", Help: "Time from the end of a call's header to its answer, which its durable record precedes.",
 		Buckets: []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 	}, []string{"operation"})
 	row := func(name string) operationMetrics {

@@ -22,6 +22,7 @@ import (
 // TestRecords compares the whole record of every kind of call with
 // testdata/records.golden. What differs from run to run is replaced.
 func TestRecords(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	g := golden{h: h, names: map[string]string{}}
 	w := newWorld(h)
@@ -88,6 +89,7 @@ func TestRecords(t *testing.T) {
 
 // TestTLSRecord is the record of a call over TLS.
 func TestTLSRecord(t *testing.T) {
+	t.Parallel()
 	var ca *localca.CA
 	h := start(t, func(s *setup) {
 		var err error
@@ -271,6 +273,7 @@ func compareGolden(h testing.TB, file string, got []byte) {
 // TestOneRecordEach makes many calls at the same time: every answer has its one
 // record by the time it is there.
 func TestOneRecordEach(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	id, _ := h.newKey()
 	bodies := []request{

@@ -92,6 +92,7 @@ func fillAll(t reflect.Type, key string) map[string]any {
 // takes, in good calls and bad ones, and then looks for it, and for every secret
 // that was given out, in all that is written: records, log, error answers.
 func TestSecretsStayInside(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	w := newWorld(h)
 	secrets := [][]byte{[]byte(canary)}

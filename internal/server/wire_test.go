@@ -25,6 +25,7 @@ import (
 
 // TestBodies sends bodies that are not what the operation takes.
 func TestBodies(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	gz := func(s string) string {
 		var b bytes.Buffer
@@ -98,6 +99,7 @@ func TestBodies(t *testing.T) {
 
 // TestBodySize sends bodies at and over the limit.
 func TestBodySize(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	// A list of keys whose request is padded to a size.
 	padded := func(size int, chunked bool) request {
@@ -130,6 +132,7 @@ func TestBodySize(t *testing.T) {
 // TestBrokenOffBody has the client close, or stall, before it has sent what it
 // announced.
 func TestBrokenOffBody(t *testing.T) {
+	t.Parallel()
 	h := start(t, func(s *setup) { s.BodyTimeout = 200 * time.Millisecond })
 	for _, chunked := range []bool{false, true} {
 		r := op("ListKeys", `{"Limit":1}          `)
@@ -161,6 +164,7 @@ func TestBrokenOffBody(t *testing.T) {
 
 // TestSlowHeader sends a header that never ends.
 func TestSlowHeader(t *testing.T) {
+	t.Parallel()
 	h := start(t, func(s *setup) { s.ReadHeaderTimeout = 200 * time.Millisecond })
 	for _, sent := range []string{"", "P", "POST / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: "} {
 		c := h.dial()
@@ -174,6 +178,7 @@ func TestSlowHeader(t *testing.T) {
 
 // TestRequests sends requests that are not calls of the API.
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	for _, c := range []struct {
 		name    string
@@ -213,6 +218,7 @@ func TestRequests(t *testing.T) {
 
 // TestTwoTargets has two X-Amz-Target headers: none of them is followed.
 func TestTwoTargets(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	r := h.http(request{target: "TrentService.ListKeys", unsigned: true})
 	r.Header.Add("X-Amz-Target", "TrentService.CreateKey")
@@ -229,6 +235,7 @@ func TestTwoTargets(t *testing.T) {
 // TestRawRequests sends what no HTTP library would. Where the HTTP layer itself
 // refuses, the answer is its own and the connection is closed.
 func TestRawRequests(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	good := string(h.wire(op("ListKeys", "{}")))
 	edit := func(old, new string) string {
@@ -322,6 +329,7 @@ func TestRawRequests(t *testing.T) {
 // TestPipelined sends several calls at once on one connection: the answers come
 // in order, also around one that fails.
 func TestPipelined(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	var all []byte
 	want := []int{200, 400, 200, 404, 200}
@@ -355,6 +363,7 @@ func TestPipelined(t *testing.T) {
 
 // TestPresigned makes calls whose signature and target are in the query.
 func TestPresigned(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	presign := func(target, body string) *http.Request {
 		query := url.Values{"X-Amz-Expires": {"60"}}
@@ -403,6 +412,7 @@ func TestPresigned(t *testing.T) {
 // TestMutations sends a signed request with random damage, thousands of times.
 // Each is answered or hung up on, and the server is none the worse.
 func TestMutations(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	id, _ := h.newKey()
 	seeds := [][]byte{
@@ -410,7 +420,7 @@ func TestMutations(t *testing.T) {
 		h.wire(request{target: "TrentService.CreateKey", body: `{"Tags":[{"TagKey":"k","TagValue":"v"}]}`, chunked: true}),
 		h.wire(op("ListKeys", "")),
 	}
-	const rounds = 3000
+	const rounds = 2400
 	const workers = 8
 	var mu sync.Mutex
 	count := map[int]int{} // answers by status
