@@ -47,6 +47,23 @@ func tlsDetails(s *tls.ConnectionState) *api.TLS {
 	return &api.TLS{
 		Version:     strings.Replace(tls.VersionName(s.Version), "TLS ", "TLSv", 1),
 		CipherSuite: tls.CipherSuiteName(s.CipherSuite),
-		KeyExchange: s.CurveID.String(),
+		KeyExchange: groupName(s.CurveID),
 	}
+}
+
+// groupName is the name of a TLS group in IANA's registry, which CloudTrail uses.
+// Go has names of its own for the older ones.
+// https://www.iana.org/assignments/tls-parameters/tls-parameters.xhtml#tls-parameters-8
+func groupName(id tls.CurveID) string {
+	switch id {
+	case tls.X25519:
+		return "x25519"
+	case tls.CurveP256:
+		return "secp256r1"
+	case tls.CurveP384:
+		return "secp384r1"
+	case tls.CurveP521:
+		return "secp521r1"
+	}
+	return id.String()
 }
