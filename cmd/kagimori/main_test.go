@@ -181,7 +181,7 @@ func TestWrongUsage(t *testing.T) {
 		{"serve --listen nonsense", []string{"listen", "HOST:PORT"}},
 		{"root", []string{"slots, add, remove, rotate, verify"}},
 		{"root slot", []string{`"slots"`}},
-		{"root slots --root-key-file x", []string{"--root-key-file", "--data"}},
+		{"root slots --dat x", []string{"--dat;", "--data"}},
 		{"root add", []string{"needs file|passphrase|recovery"}},
 		{"root add recover", []string{`"recovery"`}},
 		{"root add file", []string{"root add file FILE"}},
@@ -194,7 +194,7 @@ func TestWrongUsage(t *testing.T) {
 		{"audit tail -n -1", []string{"-n"}},
 		{"audit tail --follow", []string{"--follow", "-f"}},
 		{"version please", []string{`"please"`}},
-		{"completion tcsh", []string{"zsh"}},
+		{"completion zh", []string{`"zsh"`}},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			fail(t, cli.StatusUsage, append(c.words, "kagimori help"), strings.Fields(c.args)...)
