@@ -2,30 +2,30 @@
 # make test   every test, with what they need installed first
 # make check  what CI runs
 # make bench  throughput against a bare net/http server
+# make fuzz   each fuzz target for FUZZTIME
+# make long   the tests with 200 rounds of kill -9 and the like
 GO ?= go
+FUZZTIME ?= 30s
 
-.PHONY: serve test check bench fuzz long
+.PHONY: serve test check bench fuzz long tools
 
 serve:
 	$(GO) run ./cmd/kagimori serve
 
-test: test/.tools/ready
+test: tools
 	$(GO) test -race ./...
 
 check:
-	bash .ci/run
+	GO=$(GO) bash .ci/run
 
 bench:
 	$(GO) run ./bench
 
-# Each fuzz target for FUZZTIME.
-FUZZTIME ?= 30s
 fuzz:
-	./test/fuzz $(FUZZTIME)
+	GO=$(GO) ./test/fuzz $(FUZZTIME)
 
-# The long tests: 200 rounds of kill -9 and the like.
-long: test/.tools/ready
+long: tools
 	KAGIMORI_LONG=1 $(GO) test -race -timeout 60m ./...
 
-test/.tools/ready: test/setup test/requirements.txt test/js/package.json
-	./test/setup
+tools:
+	@./test/setup
