@@ -191,7 +191,12 @@ func (g *golden) add(name string, a *answer, status int) {
 // events takes the records of what the service did by itself.
 func (g *golden) events(name string, n int) {
 	g.h.Helper()
-	recs := g.h.records()[g.seen:]
+	var recs []record
+	// The background job may be at it while RunDue finds nothing left to do.
+	g.h.eventually(name, func() bool {
+		recs = g.h.records()[g.seen:]
+		return len(recs) >= n
+	})
 	if len(recs) != n {
 		g.h.Errorf("%s: %d records, want %d", name, len(recs), n)
 	}
