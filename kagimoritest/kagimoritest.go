@@ -108,7 +108,9 @@ func (s *Server) Stop() {
 	ctx := context.Background()
 	s.stop()
 	s.stop = nil
-	for _, err := range []error{<-s.done, s.srv.Close(ctx), s.data.Close("the test ended")} {
+	served := <-s.done
+	s.srv.Close(ctx)
+	for _, err := range []error{served, s.data.Close("the test ended")} {
 		if err != nil {
 			s.t.Error(err)
 		}

@@ -108,7 +108,7 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, srv.Close(context.WithoutCancel(ctx))) }()
+	defer srv.Close(context.WithoutCancel(ctx))
 	if err := banner(ctx, env, data, endpoint(cfg, listener), caFile); err != nil {
 		return err
 	}

@@ -2,12 +2,14 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/kagimori/kagimori/internal/api"
@@ -32,15 +34,16 @@ type Trail struct {
 	journal *journal.Journal
 
 	mu     sync.Mutex
-	failed map[string][]byte // committed, but the journal refused it; by event id
-	done   []string          // journalled, still in the outbox
+	failed []api.Record // committed, but the journal refused them; in that order
+	done   []string     // journalled, still in the outbox
 }
 
 // Open makes a Trail and writes the records that a crash left in the outbox. It
 // returns how many it wrote. What cannot be written yet, on a full disk, waits
 // for Drain.
 func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (*Trail, int, error) {
-	t := &Trail{store: st, journal: j, failed: map[string][]byte{}}
+	t := &Trail{store: st, journal: j}
+	var left []store.Record
 	from := uint64(math.MaxUint64)
 	err := st.View(ctx, func(r store.Reader) error {
 		return r.Scan(outboxKind, "", "", "", 0, func(rec store.Record) error {
@@ -48,12 +51,19 @@ func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (
 				return fmt.Errorf("outbox entry %s is too short", rec.ID)
 			}
 			from = min(from, binary.BigEndian.Uint64(rec.Value))
-			t.failed[rec.ID] = rec.Value[8:]
+			left = append(left, rec)
 			return nil
 		})
 	})
-	if err != nil || len(t.failed) == 0 {
+	if err != nil || len(left) == 0 {
 		return t, 0, err
+	}
+	// Where revisions count the changes of the whole store, this is the order in
+	// which the changes were made.
+	slices.SortFunc(left, func(a, b store.Record) int { return cmp.Compare(a.Revision, b.Revision) })
+	written := map[string][]byte{}
+	for _, rec := range left {
+		written[rec.ID] = nil
 	}
 	for entry, err := range journal.ReadSince(dir, from+1) {
 		if err != nil {
@@ -62,11 +72,20 @@ func Open(ctx context.Context, st store.Store, j *journal.Journal, dir string) (
 		var seen struct {
 			EventID string `json:"eventID"`
 		}
+		if json.Unmarshal(entry.Record, &seen) != nil {
+			continue
+		}
+		if _, ok := written[seen.EventID]; ok {
+			written[seen.EventID] = entry.Record
+		}
+	}
+	for _, rec := range left {
 		// The whole record is compared: the journal has another one under the same
 		// id if the store reported a failure for a change that took effect.
-		if json.Unmarshal(entry.Record, &seen) == nil && bytes.Equal(entry.Record, t.failed[seen.EventID]) {
-			delete(t.failed, seen.EventID)
-			t.done = append(t.done, seen.EventID)
+		if record := rec.Value[8:]; bytes.Equal(record, written[rec.ID]) {
+			t.done = append(t.done, rec.ID)
+		} else {
+			t.failed = append(t.failed, api.Record{EventID: rec.ID, JSON: record})
 		}
 	}
 	late := len(t.failed)
@@ -85,6 +104,12 @@ func (t *Trail) Commit(ctx context.Context, fn func(store.Tx) error, records fun
 		return nil, err
 	}
 	done := t.takeDone()
+	committed := false
+	defer func() {
+		if !committed { // fn may have panicked
+			t.addDone(done...)
+		}
+	}()
 	var recs []api.Record
 	err := t.store.Update(ctx, func(tx store.Tx) error {
 		if err := fn(tx); err != nil {
@@ -101,9 +126,9 @@ func (t *Trail) Commit(ctx context.Context, fn func(store.Tx) error, records fun
 		return removeAll(tx, done)
 	})
 	if err != nil {
-		t.addDone(done...)
 		return nil, err
 	}
+	committed = true
 	return recs, nil
 }
 
@@ -120,7 +145,7 @@ func (t *Trail) JournalCommitted(ctx context.Context, recs []api.Record) error {
 	for _, r := range recs {
 		if _, err := t.journal.Append(ctx, r.JSON); err != nil {
 			t.mu.Lock()
-			t.failed[r.EventID] = r.JSON
+			t.failed = append(t.failed, r)
 			t.mu.Unlock()
 			if first == nil {
 				first = err
@@ -142,13 +167,9 @@ func (t *Trail) LastSeq() uint64 { return t.journal.LastSeq() }
 func (t *Trail) Drain(ctx context.Context) error {
 	t.mu.Lock()
 	failed := t.failed
-	t.failed = map[string][]byte{}
+	t.failed = nil
 	t.mu.Unlock()
-	recs := make([]api.Record, 0, len(failed))
-	for id, rec := range failed {
-		recs = append(recs, api.Record{EventID: id, JSON: rec})
-	}
-	if err := t.JournalCommitted(ctx, recs); err != nil {
+	if err := t.JournalCommitted(ctx, failed); err != nil {
 		return err
 	}
 	return t.Empty(ctx)

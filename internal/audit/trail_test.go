@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -293,4 +294,45 @@ func TestTogether(t *testing.T) {
 	if late := r.reopen(); late != 0 {
 		t.Errorf("%d late records", late)
 	}
+}
+
+// TestLateOrder: records that a crash kept from the journal are written in the
+// order of their changes.
+func TestLateOrder(t *testing.T) {
+	r := newRooms(t, t.TempDir())
+	var want []string
+	for i := range 20 {
+		rec := newRecord(1)
+		_, err := r.commit(fmt.Sprint(i), rec)
+		r.must(err)
+		want = append(want, string(rec.JSON))
+	}
+	if late := r.reopen(); late != len(want) {
+		t.Errorf("%d late records, want %d", late, len(want))
+	}
+	var got []string
+	for entry, err := range journal.Read(r.journalDir, 1) {
+		r.must(err)
+		got = append(got, string(entry.Record))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("written late as\n%q\nwant\n%q", got, want)
+	}
+}
+
+// TestPanicForgetsNothing is TestFailedCommitForgetsNothing for a change that
+// panics.
+func TestPanicForgetsNothing(t *testing.T) {
+	r := newRooms(t, t.TempDir())
+	ctx := context.Background()
+	a := newRecord(1)
+	recs, err := r.commit("one", a)
+	r.must(err)
+	r.must(r.trail.JournalCommitted(ctx, recs))
+	func() {
+		defer func() { recover() }()
+		r.trail.Commit(ctx, func(store.Tx) error { panic("a bug") }, nil)
+	}()
+	r.must(r.trail.Empty(ctx))
+	r.want(1, 0, a)
 }

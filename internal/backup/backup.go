@@ -93,6 +93,9 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 	if err := db.Snapshot(ctx, snapshot, nil); err != nil {
 		return err
 	}
+	if err := checkRoot(ctx, snapshot, root); err != nil {
+		return err
+	}
 	segments, err := journal.Segments(datadir.JournalDir(dir))
 	if err != nil {
 		return err
@@ -136,6 +139,21 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 		}
 	}
 	return errors.Join(archive.Close(), zip.Close(), sealed.Close())
+}
+
+// checkRoot refuses a snapshot that is under another root key than root, with
+// which the backup will be opened.
+func checkRoot(ctx context.Context, snapshot string, root *seal.Root) error {
+	db, err := sqlite.Open(snapshot)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	its, err := datadir.ReadRoot(ctx, db)
+	if err == nil && its.Fingerprint() != root.Fingerprint() {
+		err = errors.New("the root key was rotated at the same time; run the backup again")
+	}
+	return err
 }
 
 type archiver struct {

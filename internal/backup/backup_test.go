@@ -516,9 +516,8 @@ func TestRotatedMeanwhile(t *testing.T) {
 		}
 		return r, err
 	}))
-	var file bytes.Buffer
-	must(t, Write(ctx, &file, dir, t.TempDir(), db, old, keys, now, func(int64, int64) {}))
-	if _, err := check(t, dir, file.Bytes()); err == nil || !strings.Contains(err.Error(), "rotated") {
+	err = Write(ctx, io.Discard, dir, t.TempDir(), db, old, keys, now, func(int64, int64) {})
+	if err == nil || !strings.Contains(err.Error(), "rotated") {
 		t.Errorf("got %v", err)
 	}
 }

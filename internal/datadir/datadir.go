@@ -142,12 +142,10 @@ func makeFolder(path string) error {
 		}
 		err = os.Mkdir(path, 0o700)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	// Also for a folder that is there: an earlier start may have ended right here.
 	return durable.SyncFolder(filepath.Dir(path))
 }
 
@@ -305,7 +303,8 @@ func (d *Dir) event(name string, details []api.Pair) []byte {
 // Close records the stop with its reason and closes everything.
 func (d *Dir) Close(reason string) error {
 	_, err := d.Journal.AppendFinal(d.event("StopServer", []api.Pair{{Name: "reason", Value: reason}}))
-	return errors.Join(err, d.Trail.Empty(context.Background()), d.release())
+	d.Trail.Empty(context.Background()) // what a full disk leaves in the outbox, the next start removes
+	return errors.Join(err, d.release())
 }
 
 // release closes what is open, in the reverse order.

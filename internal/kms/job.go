@@ -26,10 +26,7 @@ func (s *Service) Start() {
 		ctx := context.Background()
 		for {
 			next, err := s.RunDue(ctx)
-			if err == nil {
-				err = s.Flush(ctx)
-			}
-			if err != nil {
+			if err = errors.Join(err, s.Flush(ctx)); err != nil {
 				s.Log.Error("background job", "error", err, "next", "it will be tried again in "+jobInterval.String())
 			}
 			wait := jobInterval
@@ -46,12 +43,15 @@ func (s *Service) Start() {
 	}()
 }
 
-// Close stops the background job and stores what it still held. The Service
-// must not be used any more.
-func (s *Service) Close(ctx context.Context) error {
+// Close stops the background job and stores what it still held; should that
+// fail, the next start finds it in the journal and the outbox. The Service must
+// not be used any more.
+func (s *Service) Close(ctx context.Context) {
 	close(s.stop)
 	s.job.Wait()
-	return s.Flush(ctx)
+	if err := s.Flush(ctx); err != nil {
+		s.Log.Warn("the last uses of keys could not be stored; the next start will", "reason", err)
+	}
 }
 
 // wake makes the background job look at once.

@@ -124,7 +124,9 @@ func (h *harness) close() {
 	}
 	h.closed = true
 	h.stop()
-	for _, err := range []error{<-h.served, h.srv.Close(context.Background()), h.data.Close("the test ended")} {
+	served := <-h.served
+	h.srv.Close(context.Background())
+	for _, err := range []error{served, h.data.Close("the test ended")} {
 		if err != nil {
 			h.Error(err)
 		}

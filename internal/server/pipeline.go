@@ -96,19 +96,17 @@ func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	out, failure := p.run(r, call, buf)
 	status := http.StatusOK
-	if failure == nil {
-		buf.answer = wire.AppendOutput(buf.answer, out)
-	}
 	if err := p.record(call, buf, failure); err != nil {
 		failure = &callError{Error: awserr.Internal(fmt.Errorf("the audit record could not be written: %w", err))}
-		secmem.Zero(buf.answer)
 	}
-	if failure != nil {
+	if failure == nil {
+		buf.answer = wire.AppendOutput(buf.answer, out)
+	} else {
 		if failure.Cause != nil {
 			p.log.Error("internal error", "operation", call.Operation, "requestID", call.RequestID, "error", failure.Cause)
 		}
 		status = failure.Status
-		buf.answer = wire.AppendError(buf.answer[:0], failure.Error)
+		buf.answer = wire.AppendError(buf.answer, failure.Error)
 	}
 
 	h := w.Header()

@@ -168,7 +168,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 
 // Close ends the background work. The data folder stays open; it is its
 // opener's to close.
-func (s *Server) Close(ctx context.Context) error { return s.kms.Close(ctx) }
+func (s *Server) Close(ctx context.Context) { s.kms.Close(ctx) }
 
 // RunDue does now what the background job would do when it next looks:
 // rotations, deletions, and what had to be written later.

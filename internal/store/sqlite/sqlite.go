@@ -150,11 +150,13 @@ func Open(path string) (*DB, error) {
 }
 
 // common is what every connection sets. Other processes' locks are waited for
-// up to 10 s; trusted_schema and cell_size_check are SQLite's advice for files
+// up to 10 s; fullfsync makes macOS flush the disk too; trusted_schema and cell_size_check are SQLite's advice for files
 // that others could have written (https://www.sqlite.org/security.html).
 const common = `
 	PRAGMA busy_timeout = 10000;
 	PRAGMA synchronous = FULL;
+	PRAGMA fullfsync = ON;
+	PRAGMA checkpoint_fullfsync = ON;
 	PRAGMA secure_delete = ON;
 	PRAGMA temp_store = MEMORY;
 	PRAGMA trusted_schema = OFF;
