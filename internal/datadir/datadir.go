@@ -145,8 +145,12 @@ func makeFolder(path string) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	made := err == nil
 	// Also for a folder that is there: an earlier start may have ended right here.
-	return durable.SyncFolder(filepath.Dir(path))
+	if err := durable.SyncFolder(filepath.Dir(path)); made || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil // in a folder that we may not read, somebody else has made it
 }
 
 // openStore opens the store, making it on the first start.

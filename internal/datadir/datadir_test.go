@@ -244,14 +244,16 @@ func TestGivenAccount(t *testing.T) {
 // What the SDKs could not read from the credentials file is refused before there
 // is an account.
 func TestSecretThatFilesCannotHold(t *testing.T) {
-	for _, secret := range []string{`#0123456789abcdef`, `;0123456789abcdef`, `"0123456789abcdef"`, `'0123456789abcdef'`} {
+	for _, secret := range []string{`#0123456789abcdef`, `"0123456789abcdef"`} {
 		dir := filepath.Join(t.TempDir(), "data")
 		opts := options()
 		opts.Root.SecretKey = secret
 		if _, err := datadir.Open(ctx, dir, opts); err == nil || !strings.Contains(err.Error(), "KAGIMORI_ROOT_SECRET_ACCESS_KEY") || strings.Contains(err.Error(), secret) {
 			t.Errorf("got %v", err)
 		}
-		works(t, dir, options())
+		if names, err := filepath.Glob(filepath.Join(dir, "c*")); len(names) > 0 || err != nil {
+			t.Errorf("made: %v, %v", names, err)
+		}
 	}
 }
 
@@ -335,7 +337,6 @@ func TestInterruptedFirstStart(t *testing.T) {
 		t.Run(step.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			step.left(t, dir)
-			works(t, dir, options())
 			works(t, dir, options())
 			if _, err := os.Stat(datadir.RecoveryFile(dir)); err == nil {
 				t.Error("a recovery passphrase that opens nothing is still there")
