@@ -270,53 +270,96 @@ func TestWhileWriting(t *testing.T) {
 
 	before := 0
 	for i := range backups {
-		src, err := os.Open(filepath.Join(files, fmt.Sprint(i)))
-		must(t, err)
-		into := t.TempDir()
-		_, err = extractInto(ctx, dir, into, src)
-		must(t, err)
-		src.Close()
-		b, err := os.ReadFile(datadir.RootKeyFile(dir))
-		must(t, err)
-		must(t, os.WriteFile(datadir.RootKeyFile(into), b, 0o600))
-		r := openFolder(t, into) // which writes the records that waited in the outbox
-		recorded := map[string]bool{}
-		for entry, err := range journal.Read(datadir.JournalDir(into), 1) {
-			must(t, err)
-			var rec struct {
-				ID string `json:"eventID"`
-			}
-			must(t, json.Unmarshal(entry.Record, &rec))
-			recorded[rec.ID] = true
-		}
-		changes := 0
-		must(t, r.Store.View(ctx, func(rd store.Reader) error {
-			value := func(id string) int {
-				rec, err := rd.Get(store.Place{Kind: "test", ID: id})
-				if err != nil && !errors.Is(err, store.ErrNotFound) {
-					t.Error(err)
-				}
-				return number(rec.Value)
-			}
-			if a, b := value("a"), value("b"); a+b != 0 {
-				t.Errorf("backup %d: half of a change: %d and %d", i, a, b)
-			}
-			for w := range writers {
-				count := value(fmt.Sprintf("writer-%d", w))
-				for n := 1; n <= count; n++ {
-					if id := fmt.Sprintf("%d-%d", w, n); !recorded[id] {
-						t.Fatalf("backup %d has change %s of %d but not its record", i, id, count)
-					}
-				}
-				changes += count
-			}
-			return nil
-		}))
+		changes := oneMoment(t, dir, filepath.Join(files, fmt.Sprint(i)), writers)
 		if changes <= before {
 			t.Errorf("backup %d has %d changes, the one before it %d", i, changes, before)
 		}
 		before = changes
-		must(t, r.Close("test"))
+	}
+}
+
+// oneMoment restores a backup of dir and checks that what it holds fits together.
+// It returns how many changes are in it.
+func oneMoment(t *testing.T, dir, file string, writers int) (changes int) {
+	t.Helper()
+	src, err := os.Open(file)
+	must(t, err)
+	defer src.Close()
+	into := t.TempDir()
+	_, err = extractInto(ctx, dir, into, src)
+	must(t, err)
+	key, err := os.ReadFile(datadir.RootKeyFile(dir))
+	must(t, err)
+	must(t, os.WriteFile(datadir.RootKeyFile(into), key, 0o600))
+	d := openFolder(t, into) // which writes the records that waited in the outbox
+	recorded := map[string]bool{}
+	for entry, err := range journal.Read(datadir.JournalDir(into), 1) {
+		must(t, err)
+		var rec struct {
+			ID string `json:"eventID"`
+		}
+		must(t, json.Unmarshal(entry.Record, &rec))
+		recorded[rec.ID] = true
+	}
+	must(t, d.Store.View(ctx, func(r store.Reader) error {
+		value := func(id string) int {
+			rec, err := r.Get(store.Place{Kind: "test", ID: id})
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Error(err)
+			}
+			return number(rec.Value)
+		}
+		if a, b := value("a"), value("b"); a+b != 0 {
+			t.Errorf("half of a change: %d and %d", a, b)
+		}
+		for w := range writers {
+			count := value(fmt.Sprintf("writer-%d", w))
+			for n := 1; n <= count; n++ {
+				if id := fmt.Sprintf("%d-%d", w, n); !recorded[id] {
+					t.Fatalf("change %s of %d is there, but not its record", id, count)
+				}
+			}
+			changes += count
+		}
+		return nil
+	}))
+	must(t, d.Close("test"))
+	return changes
+}
+
+// busy is a context in which something happens whenever somebody looks at it.
+type busy struct {
+	context.Context
+	work func()
+}
+
+func (b busy) Err() error {
+	b.work()
+	return b.Context.Err()
+}
+
+// Changes that are made and recorded between the steps of a backup are in it with
+// their records, or not at all.
+func TestChangesBetweenTheSteps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	d := openFolder(t, dir)
+	n := 0
+	work := func() {
+		for range 3 { // of which the last one's record is still in the outbox
+			n++
+			must(t, change(d, 0, n))
+		}
+	}
+	work()
+	file := filepath.Join(t.TempDir(), "backup")
+	must(t, backupOf(busy{ctx, func() {
+		if n < 30 {
+			work()
+		}
+	}}, dir, file, func(int64, int64) {}))
+	must(t, d.Close("test"))
+	if changes := oneMoment(t, dir, file, 1); changes < 3 {
+		t.Errorf("the backup has %d changes of %d", changes, n)
 	}
 }
 
@@ -470,6 +513,35 @@ func TestStrangeMembers(t *testing.T) {
 				return err
 			}))
 		})
+	}
+}
+
+// What makes a backup unknown is the one strange member in it.
+func TestStrangeMemberInAWholeArchive(t *testing.T) {
+	dir, _ := newBackup(t)
+	segments, err := filepath.Glob(filepath.Join(datadir.JournalDir(dir), "*.journal"))
+	must(t, err)
+	members, content := []tar.Header{{Name: "manifest.json"}, {Name: "kagimori.db"}}, map[int][]byte{0: []byte("{}")}
+	content[1], err = os.ReadFile(datadir.StoreFile(dir))
+	must(t, err)
+	for _, s := range segments {
+		content[len(members)], err = os.ReadFile(s)
+		must(t, err)
+		members = append(members, tar.Header{Name: "journal/" + filepath.Base(s)})
+	}
+	if _, err := check(t, dir, archiveOf(t, dir, members, content)); err != nil {
+		t.Fatalf("without: %v", err)
+	}
+	for name, strange := range map[string]tar.Header{
+		"symbolic link": {Name: "journal/a", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
+		"hard link":     {Name: "journal/a", Typeflag: tar.TypeLink, Linkname: "kagimori.db"},
+		"pipe":          {Name: "journal/a", Typeflag: tar.TypeFifo},
+		"folder":        {Name: "journal/a", Typeflag: tar.TypeDir},
+		"unknown":       {Name: "notes.txt"},
+	} {
+		if _, err := check(t, dir, archiveOf(t, dir, append(members[:len(members):len(members)], strange), content)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", strange.Name)) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
