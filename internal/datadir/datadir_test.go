@@ -179,6 +179,7 @@ func TestFirstStart(t *testing.T) {
 
 	if runtime.GOOS != "windows" {
 		must(t, filepath.WalkDir(filepath.Dir(filepath.Dir(dir)), func(path string, e fs.DirEntry, err error) error {
+			must(t, err)
 			info, err := e.Info()
 			must(t, err)
 			if want := fs.FileMode(0o600); info.Mode().IsRegular() && info.Mode().Perm() != want {

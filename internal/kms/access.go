@@ -29,11 +29,16 @@ const (
 // use finds the key that value names, asks for authorization of the call's own
 // action on it, and checks its state.
 func (s *Service) use(ctx context.Context, call *api.Call, value string, accept forms) (*usableKey, error) {
-	k, err := s.resolve(ctx, call, value, accept)
+	return s.useFor(ctx, call, call.Operation, value, accept)
+}
+
+// useFor is use for an action that has not the operation's name.
+func (s *Service) useFor(ctx context.Context, call *api.Call, action, value string, accept forms) (*usableKey, error) {
+	k, err := s.resolve(ctx, call, action, value, accept)
 	if err != nil {
 		return nil, err
 	}
-	return s.admit(ctx, call, k, call.Operation, "")
+	return s.admit(ctx, call, k, action, "")
 }
 
 // admit asks for authorization of an action on a key and checks the key state.
@@ -69,8 +74,9 @@ var undeclaredInvalidArn = map[string]bool{
 	"Encrypt": true, "Decrypt": true, "ReEncrypt": true, "GenerateDataKey": true, "GenerateDataKeyWithoutPlaintext": true,
 }
 
-// resolve finds the key that a KeyId parameter names.
-func (s *Service) resolve(ctx context.Context, call *api.Call, value string, accept forms) (*key, error) {
+// resolve finds the key that a KeyId parameter names. action is what the caller
+// wants to do with it, for the denial.
+func (s *Service) resolve(ctx context.Context, call *api.Call, action, value string, accept forms) (*key, error) {
 	ref, err := parseKeyRef(value, call.Caller.Account, call.Region)
 	if awserr.Is(err, awserr.InvalidArn) && undeclaredInvalidArn[call.Operation] {
 		err = awserr.New(awserr.NotFound, "%s", awserr.From(err).Message)
@@ -83,24 +89,24 @@ func (s *Service) resolve(ctx context.Context, call *api.Call, value string, acc
 			return nil, awserr.New(awserr.NotFound, "Invalid keyId '%s'", value)
 		}
 		if ref.id, err = s.aliasTarget(ctx, ref); err != nil {
-			return nil, s.invisible(call, ref, err, "Alias "+aliasARN(ref.account, ref.region, ref.alias)+" is not found.")
+			return nil, s.invisible(call, action, ref, err, "Alias "+aliasARN(ref.account, ref.region, ref.alias)+" is not found.")
 		}
 	}
 	k, err := s.loadKey(ctx, ref.account, ref.region, ref.id)
 	if err != nil {
-		return nil, s.invisible(call, ref, err, "Key '"+keyARN(ref.account, ref.region, ref.id)+"' does not exist")
+		return nil, s.invisible(call, action, ref, err, "Key '"+keyARN(ref.account, ref.region, ref.id)+"' does not exist")
 	}
 	return k, nil
 }
 
 // invisible turns "not found" into what the caller may know: in the own account
 // that it is not there, elsewhere only that it cannot be used.
-func (s *Service) invisible(call *api.Call, ref keyRef, err error, message string) error {
+func (s *Service) invisible(call *api.Call, action string, ref keyRef, err error, message string) error {
 	if !isNotFound(err) {
 		return err
 	}
 	if ref.account != call.Caller.Account {
-		return authz.NotVisible(call.Caller, "kms:"+call.Operation, "")
+		return authz.NotVisible(call.Caller, "kms:"+action, "")
 	}
 	return awserr.New(awserr.NotFound, "%s", message)
 }

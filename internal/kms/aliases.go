@@ -255,7 +255,7 @@ func (s *Service) ListAliases(ctx context.Context, call *api.Call, in *sdk.ListA
 	}
 	var of *key
 	if in.KeyId != nil {
-		if of, err = s.resolve(ctx, call, *in.KeyId, keyOnly); err != nil {
+		if of, err = s.resolve(ctx, call, call.Operation, *in.KeyId, keyOnly); err != nil {
 			return nil, err
 		}
 		if of.account != call.Caller.Account {

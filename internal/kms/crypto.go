@@ -74,11 +74,7 @@ func (s *Service) ReEncrypt(ctx context.Context, call *api.Call, in *sdk.ReEncry
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.resolve(ctx, call, *in.DestinationKeyId, keyOrAlias)
-	if err != nil {
-		return nil, err
-	}
-	to, err := s.admit(ctx, call, k, "ReEncryptTo", "")
+	to, err := s.useFor(ctx, call, "ReEncryptTo", *in.DestinationKeyId, keyOrAlias)
 	if err != nil {
 		return nil, err
 	}
@@ -225,24 +221,15 @@ func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, sr
 		blob, parseErr = keymaterial.ParseBlob(src.blob)
 	}
 
-	var k *key
-	var named string
-	if src.keyID != nil {
-		k, err = s.resolve(ctx, call, *src.keyID, keyOrAlias)
-	} else {
-		if parseErr != nil {
-			return fail(awserr.New(awserr.InvalidCiphertext, ""))
-		}
-		named = authz.OfCiphertext
-		k, err = s.loadKeyOf(ctx, call.Region, blob.KeyID())
-		if isNotFound(err) {
-			err = authz.NotVisible(call.Caller, "kms:"+action, named)
-		}
+	switch {
+	case src.keyID != nil:
+		u, err = s.useFor(ctx, call, action, *src.keyID, keyOrAlias)
+	case parseErr != nil:
+		err = awserr.New(awserr.InvalidCiphertext, "")
+	default:
+		u, err = s.useOf(ctx, call, action, &blob)
 	}
 	if err != nil {
-		return fail(err)
-	}
-	if u, err = s.admit(ctx, call, k, action, named); err != nil {
 		return fail(err)
 	}
 	if err := u.checkAlgorithm(src.algorithm); err != nil {
@@ -271,6 +258,18 @@ func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, sr
 	}
 	call.Forget(plaintext)
 	return u, plaintext, materialID, nil
+}
+
+// useOf is use for the key that a ciphertext names.
+func (s *Service) useOf(ctx context.Context, call *api.Call, action string, blob *keymaterial.Blob) (*usableKey, error) {
+	k, err := s.loadKeyOf(ctx, call.Region, blob.KeyID())
+	if isNotFound(err) {
+		return nil, authz.NotVisible(call.Caller, "kms:"+action, authz.OfCiphertext)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.admit(ctx, call, k, action, authz.OfCiphertext)
 }
 
 func (r *keyRecord) hasMaterial(id string) bool {

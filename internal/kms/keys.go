@@ -206,7 +206,6 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		},
 		account: call.Caller.Account, region: call.Region, arn: keyARN(call.Caller.Account, call.Region, id),
 	}
-	call.Trail.Resources = []api.Resource{resource(k.account, k.arn)}
 	var out sdk.CreateKeyOutput
 	err = s.commit(ctx, call, func(tx store.Tx) error {
 		n, err := tx.Count(keyKind, k.account, k.region)
@@ -225,6 +224,7 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		}
 		out.KeyMetadata = fresh.metadata()
 		call.Trail.Response = &out
+		call.Trail.Resources = []api.Resource{*fresh.resource()}
 		return nil
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ package kms
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -147,8 +148,12 @@ func (s *Service) Handlers() map[string]Handler {
 	}
 }
 
-// commit makes a change and its audit record durable together.
+// commit makes a change and its audit record durable together. Without a decision
+// that allowed the call nothing is changed.
 func (s *Service) commit(ctx context.Context, call *api.Call, fn func(store.Tx) error) error {
+	if !call.Authorized() {
+		return fmt.Errorf("%s would change something without an authorization decision", call.Operation)
+	}
 	recs, err := s.Trail.Commit(ctx, func(tx store.Tx) error {
 		call.Trail.Events = nil
 		return fn(tx)
