@@ -74,6 +74,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("beside the folder there is %v", left)
 	}
 	must(t, filepath.WalkDir(target, func(path string, e fs.DirEntry, err error) error {
+		must(t, err)
 		if info, err := e.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s has the mode %v, %v", path, info.Mode(), err)
 		}
