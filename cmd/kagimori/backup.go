@@ -24,19 +24,9 @@ func backupCommand() *cli.Command {
 		Doc: "The file opens with any slot of the root key: keep a recovery passphrase or a copy of root.key\n" +
 			"in another place than the backup.",
 		Flags: u.register,
-		Run: func(ctx context.Context, env *cli.Env, args []string) error {
-			f, err := u.open(ctx, env)
-			if err != nil {
-				return err
-			}
-			defer f.close()
-			keys, err := f.unlock(ctx, f.root)
-			if err != nil {
-				return err
-			}
-			defer keys.Close()
+		Run: u.unlocked(func(ctx context.Context, f *folder, keys *seal.Keys, args []string) error {
 			return f.backup(ctx, keys, args[0])
-		},
+		}),
 		Commands: []*cli.Command{backupVerify()},
 	}
 }

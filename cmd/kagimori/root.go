@@ -65,6 +65,30 @@ func (u *unlockFlags) open(ctx context.Context, env *cli.Env) (*folder, error) {
 
 func (f *folder) close() { f.db.Close() }
 
+// opened is the Run of a command that works on the open data folder.
+func (u *unlockFlags) opened(fn func(ctx context.Context, f *folder, args []string) error) func(context.Context, *cli.Env, []string) error {
+	return func(ctx context.Context, env *cli.Env, args []string) error {
+		f, err := u.open(ctx, env)
+		if err != nil {
+			return err
+		}
+		defer f.close()
+		return fn(ctx, f, args)
+	}
+}
+
+// unlocked is the Run of a command that needs the root key of the data folder.
+func (u *unlockFlags) unlocked(fn func(ctx context.Context, f *folder, keys *seal.Keys, args []string) error) func(context.Context, *cli.Env, []string) error {
+	return u.opened(func(ctx context.Context, f *folder, args []string) error {
+		keys, err := f.unlock(ctx, f.root)
+		if err != nil {
+			return err
+		}
+		defer keys.Close()
+		return fn(ctx, f, keys, args)
+	})
+}
+
 // unlock opens the root key of root with what the flags say, and asks for a
 // passphrase if no key file opens it.
 func (f *folder) unlock(ctx context.Context, root *seal.Root) (*seal.Keys, error) {
@@ -110,26 +134,47 @@ func rootSlots() *cli.Command {
 	return &cli.Command{
 		Name: "slots", Summary: "List the slots",
 		Flags: func(fs *flag.FlagSet) { u.flags.Register(fs, "data") },
-		Run: func(ctx context.Context, env *cli.Env, _ []string) error {
-			f, err := u.open(ctx, env)
-			if err != nil {
-				return err
-			}
-			defer f.close()
-			fmt.Fprintf(env.Stdout, "root key %s, made %s\n\n", f.root.Fingerprint(), f.root.Created().Format("2006-01-02 15:04 MST"))
-			w := tabwriter.NewWriter(env.Stdout, 0, 0, 3, ' ', 0)
+		Run: u.opened(func(_ context.Context, f *folder, _ []string) error {
+			fmt.Fprintf(f.env.Stdout, "root key %s, made %s\n\n", f.root.Fingerprint(), f.root.Created().Format("2006-01-02 15:04 MST"))
+			w := tabwriter.NewWriter(f.env.Stdout, 0, 0, 3, ' ', 0)
 			fmt.Fprintln(w, "SLOT\tKIND\tMADE\tLABEL\tOPENED BY")
 			for _, s := range f.root.Slots() {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.ID, s.Kind, s.Created.Format("2006-01-02"), s.Label, s.Secret)
 			}
 			return w.Flush()
-		},
+		}),
 	}
 }
 
 func rootAdd() *cli.Command {
 	var u unlockFlags
 	var label, newPassphrase string
+	add := u.unlocked(func(ctx context.Context, f *folder, keys *seal.Keys, args []string) error {
+		spec := seal.NewSlot{Label: label}
+		said := ""
+		switch args[0] {
+		case "file":
+			if err := seal.NewKeyFile(args[1]); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+			spec.Provider, said = seal.KeyFile(f.path, args[1]), "The key file "+args[1]+" opens the root key now.\n"
+		case "passphrase":
+			text, err := newSecret(ctx, f.env, newPassphrase)
+			if err != nil {
+				return err
+			}
+			spec.Provider, said = seal.Passphrase(text), "The passphrase opens the root key now.\n"
+		case "recovery":
+			text := seal.NewPassphrase()
+			spec.Provider, said = seal.Passphrase(text), "The new recovery passphrase, shown this once. Write it down and keep it in a safe place:\n\n    "+text+"\n\n"
+		}
+		err := datadir.ChangeRoot(ctx, f.db, func(r *seal.Root) (*seal.Root, error) { return r.AddSlot(ctx, f.env.Clock.Now(), keys, spec) })
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(f.env.Stdout, said)
+		return err
+	})
 	return &cli.Command{
 		Name: "add", Args: "file|passphrase|recovery [FILE]", Summary: "Add a slot",
 		Doc: "  root add file FILE     makes a new key file (or takes an existing one that opens no slot yet)\n" +
@@ -149,40 +194,7 @@ func rootAdd() *cli.Command {
 			case args[0] != "file" && len(args) == 2:
 				return cli.Usagef("root add %s: unexpected argument %q", args[0], args[1])
 			}
-			f, err := u.open(ctx, env)
-			if err != nil {
-				return err
-			}
-			defer f.close()
-			keys, err := f.unlock(ctx, f.root)
-			if err != nil {
-				return err
-			}
-			defer keys.Close()
-			spec := seal.NewSlot{Label: label}
-			said := ""
-			switch args[0] {
-			case "file":
-				if err := seal.NewKeyFile(args[1]); err != nil && !errors.Is(err, fs.ErrExist) {
-					return err
-				}
-				spec.Provider, said = seal.KeyFile(f.path, args[1]), "The key file "+args[1]+" opens the root key now.\n"
-			case "passphrase":
-				text, err := newSecret(ctx, env, newPassphrase)
-				if err != nil {
-					return err
-				}
-				spec.Provider, said = seal.Passphrase(text), "The passphrase opens the root key now.\n"
-			case "recovery":
-				text := seal.NewPassphrase()
-				spec.Provider, said = seal.Passphrase(text), "The new recovery passphrase, shown this once. Write it down and keep it in a safe place:\n\n    "+text+"\n\n"
-			}
-			err = datadir.ChangeRoot(ctx, f.db, func(r *seal.Root) (*seal.Root, error) { return r.AddSlot(ctx, env.Clock.Now(), keys, spec) })
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprint(env.Stdout, said)
-			return err
+			return add(ctx, env, args)
 		},
 	}
 }
@@ -204,12 +216,7 @@ func rootRemove() *cli.Command {
 	return &cli.Command{
 		Name: "remove", Args: "SLOT", Summary: "Remove a slot; the last one cannot be removed",
 		Flags: u.register,
-		Run: func(ctx context.Context, env *cli.Env, args []string) error {
-			f, err := u.open(ctx, env)
-			if err != nil {
-				return err
-			}
-			defer f.close()
+		Run: u.opened(func(ctx context.Context, f *folder, args []string) error {
 			// What cannot be done in any case needs no secret.
 			if _, err := f.root.RemoveSlot(args[0]); err != nil {
 				return err
@@ -227,9 +234,9 @@ func rootRemove() *cli.Command {
 			if err := datadir.ChangeRoot(ctx, f.db, func(r *seal.Root) (*seal.Root, error) { return r.RemoveSlot(args[0]) }); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(env.Stdout, "Slot %s is gone. Backups made before still open with its secret.\n", args[0])
+			_, err = fmt.Fprintf(f.env.Stdout, "Slot %s is gone. Backups made before still open with its secret.\n", args[0])
 			return err
-		},
+		}),
 	}
 }
 
@@ -240,17 +247,7 @@ func rootRotate() *cli.Command {
 		Doc: "Every passphrase is asked for, since each slot must wrap the new root key. Remove the slots whose\n" +
 			"secrets are lost before. The store keys are wrapped anew; no record needs to be written again.",
 		Flags: u.register,
-		Run: func(ctx context.Context, env *cli.Env, _ []string) error {
-			f, err := u.open(ctx, env)
-			if err != nil {
-				return err
-			}
-			defer f.close()
-			keys, err := f.unlock(ctx, f.root)
-			if err != nil {
-				return err
-			}
-			defer keys.Close()
+		Run: u.unlocked(func(ctx context.Context, f *folder, keys *seal.Keys, _ []string) error {
 			providers := f.root.KeyFiles(f.path)
 			if f.cfg.RootKeyFile != "" {
 				named, err := filepath.Abs(f.cfg.RootKeyFile)
@@ -272,7 +269,7 @@ func rootRotate() *cli.Command {
 				if s.Kind != "passphrase" || given != "" && f.opens(ctx, s, given) {
 					continue
 				}
-				text, err := env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s)", s.ID, s.Label), false)
+				text, err := f.env.Passphrase(ctx, "", fmt.Sprintf("Passphrase of slot %s (%s)", s.ID, s.Label), false)
 				if err != nil {
 					return fmt.Errorf("the passphrase of slot %s is needed: %w", s.ID, err)
 				}
@@ -280,16 +277,16 @@ func rootRotate() *cli.Command {
 			}
 			var fresh *seal.Keys
 			err = datadir.ChangeRoot(ctx, f.db, func(r *seal.Root) (_ *seal.Root, err error) {
-				r, fresh, err = r.Rotate(ctx, env.Clock.Now(), keys, providers...)
+				r, fresh, err = r.Rotate(ctx, f.env.Clock.Now(), keys, providers...)
 				return r, err
 			})
 			if err != nil {
 				return err
 			}
 			defer fresh.Close()
-			_, err = fmt.Fprintf(env.Stdout, "The root key is %s now. Take a new backup: older ones are under the old root key.\n", fresh.Fingerprint())
+			_, err = fmt.Fprintf(f.env.Stdout, "The root key is %s now. Take a new backup: older ones are under the old root key.\n", fresh.Fingerprint())
 			return err
-		},
+		}),
 	}
 }
 
@@ -299,12 +296,7 @@ func rootVerify() *cli.Command {
 		Name: "verify", Args: "[SLOT]", Summary: "Prove that a slot opens the store; all slots if none is named",
 		Doc:   "Key files are taken from where their slots say, or from --root-key-file; passphrases are asked for.",
 		Flags: u.register,
-		Run: func(ctx context.Context, env *cli.Env, args []string) error {
-			f, err := u.open(ctx, env)
-			if err != nil {
-				return err
-			}
-			defer f.close()
+		Run: u.opened(func(ctx context.Context, f *folder, args []string) error {
 			given, err := passphraseOf(f.cfg)
 			if err != nil {
 				return err
@@ -317,10 +309,10 @@ func rootVerify() *cli.Command {
 				known = true
 				if err := f.verify(ctx, s, given); err != nil {
 					failed++
-					fmt.Fprintf(env.Stdout, "slot %s (%s, %s) FAILED: %v\n", s.ID, s.Kind, s.Label, err)
+					fmt.Fprintf(f.env.Stdout, "slot %s (%s, %s) FAILED: %v\n", s.ID, s.Kind, s.Label, err)
 					continue
 				}
-				fmt.Fprintf(env.Stdout, "slot %s (%s, %s) opens the store\n", s.ID, s.Kind, s.Label)
+				fmt.Fprintf(f.env.Stdout, "slot %s (%s, %s) opens the store\n", s.ID, s.Kind, s.Label)
 			}
 			switch {
 			case !known:
@@ -329,7 +321,7 @@ func rootVerify() *cli.Command {
 				return fmt.Errorf("slots that do not open the store: %d", failed)
 			}
 			return nil
-		},
+		}),
 	}
 }
 
