@@ -246,7 +246,9 @@ func TestRunFails(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Setenv("STANDIN_FAULT", fault)
 			var out strings.Builder
-			err := run(t.Context(), testConfig(t, "Encrypt", "2"), &out)
+			cfg := testConfig(t, "Encrypt", "2")
+			cfg.duration = 10 * time.Second // ends with the fault, also on a slow machine
+			err := run(t.Context(), cfg, &out)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got error %v, want one with %q", err, want)
 			}

@@ -398,13 +398,13 @@ func (h *history) killUnderLoad() {
 	if h.rnd.IntN(5) > 0 {
 		target = 1 + h.rnd.IntN(300)
 	}
-	pause := h.upTo(5 * time.Millisecond)
+	pause, victim := h.upTo(5*time.Millisecond), h.server
 	h.observed.onAnswer = func(answers int) {
 		if answers == target {
 			go func() {
 				time.Sleep(pause)
 				h.killed.Store(true)
-				h.server.kill()
+				victim.kill()
 			}()
 		}
 	}
@@ -413,8 +413,8 @@ func (h *history) killUnderLoad() {
 		all.Go(func() { w.work(h.client) })
 	}
 	all.Wait()
-	h.server.kill()
-	h.server.healthy(h.t)
+	victim.kill()
+	victim.healthy(h.t)
 }
 
 // readJournal reads the records that are new.
