@@ -3,8 +3,10 @@
 package api
 
 import (
+	"context"
 	"time"
 
+	"github.com/kagimori/kagimori/internal/policy"
 	"github.com/kagimori/kagimori/internal/secmem"
 )
 
@@ -18,17 +20,61 @@ type PrincipalType string
 const (
 	// Root is the root of an account.
 	Root PrincipalType = "Root"
+	// IAMUser is a user of an account.
+	IAMUser PrincipalType = "IAMUser"
+	// AssumedRole is a session of a role.
+	AssumedRole PrincipalType = "AssumedRole"
+	// WebIdentityUser is a web identity on its way to a role session.
+	WebIdentityUser PrincipalType = "WebIdentityUser"
+	// AWSService is a service that calls for itself, not for a user.
+	AWSService PrincipalType = "AWSService"
 	// Unknown is a caller whose signature did not verify.
 	Unknown PrincipalType = "Unknown"
 )
 
-// Principal is who calls.
+// Principal is who calls. It is never changed.
 type Principal struct {
-	Type        PrincipalType
-	ID          string // unique id; the account id for Root
-	ARN         string // arn:aws:iam::ACCOUNT:root for Root
+	Type PrincipalType
+	// ID is the unique id: the account id for Root, AIDA… for a user,
+	// AROA…:SESSION for a role session, the service's name for a service.
+	ID string
+	// ARN is arn:aws:iam::ACCOUNT:root, …:user/PATH/NAME or
+	// arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION.
+	ARN         string
 	Account     string // 12 digits
 	AccessKeyID string // the key that signed
+	UserName    string // of an IAMUser
+	// Session is what temporary credentials carry; nil for long-term ones.
+	Session *Session
+}
+
+// Session is what temporary credentials (ASIA…) carry. It is never changed.
+type Session struct {
+	Issued, Expires time.Time
+	// MFA is when a code of an MFA device was given; zero if none was.
+	MFA time.Time
+	// The role of an AssumedRole; empty for the sessions of GetSessionToken.
+	RoleARN  string // path included
+	RoleID   string // AROA…
+	RoleName string
+	Name     string // the session's
+	// Tags are the session's own; they go before those of the role or user.
+	Tags           []Tag
+	TransitiveTags []string
+	SourceIdentity string
+	// Policies are the session policies, compiled; nil if there are none.
+	Policies []*policy.Document
+	// Federated is the identity provider of a web identity session (the ARN of
+	// the OIDC provider, or its host name), with the token's claims by condition
+	// key, such as "example.com:sub".
+	Federated string
+	Claims    map[string]string
+}
+
+// Tag is one tag of an IAM entity, a session or a resource.
+type Tag struct {
+	Key   string `json:"k"`
+	Value string `json:"v"`
 }
 
 // TLS is the tlsDetails member of a record; nil for plain HTTP.
@@ -52,6 +98,14 @@ type Call struct {
 	Region    string // from the credential scope
 	Caller    Principal
 
+	// Via is the service that calls for the caller with forwarded credentials
+	// (ec2.us-east-1.amazonaws.com), empty for direct calls; CalledVia are all
+	// services on the way, the first one first (ec2.amazonaws.com).
+	Via       string
+	CalledVia []string
+	// SourceARN and SourceAccount are the resource for which a service calls.
+	SourceARN, SourceAccount string
+
 	RequestID string    // UUID, answered as x-amzn-RequestId
 	EventID   string    // UUID of the audit record
 	Time      time.Time // start of the call
@@ -59,6 +113,7 @@ type Call struct {
 	SourceIP  string
 	UserAgent string
 	Host      string // Host header as the client sent it
+	Referer   string
 	TLS       *TLS
 
 	// ReadOnly is CloudTrail's readOnly for the operation.
@@ -105,6 +160,15 @@ type Trail struct {
 	// in the outbox together with the change itself; nil for calls that change
 	// nothing.
 	Written []Record
+	// Derivations tell how a denial came about, each to the account whose
+	// policies it shows.
+	Derivations []Derivation
+}
+
+// Derivation is how a denial came about, for one account to see.
+type Derivation struct {
+	Account string
+	JSON    []byte
 }
 
 // Record is an audit record as it goes into the journal.
@@ -119,4 +183,19 @@ type Pair struct{ Name, Value string }
 // Add puts a member into additionalEventData.
 func (t *Trail) Add(name, value string) {
 	t.Additional = append(t.Additional, Pair{name, value})
+}
+
+// Handler answers one operation: in and the result are the operation's input and
+// output of aws-sdk-go-v2.
+type Handler func(ctx context.Context, call *Call, in any) (out any, err error)
+
+// Handle gives a typed handler the common shape.
+func Handle[In, Out any](fn func(context.Context, *Call, *In) (*Out, error)) Handler {
+	return func(ctx context.Context, call *Call, in any) (any, error) {
+		out, err := fn(ctx, call, in.(*In))
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
+	}
 }

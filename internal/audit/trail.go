@@ -132,6 +132,23 @@ func (t *Trail) Commit(ctx context.Context, fn func(store.Tx) error, records fun
 	return recs, nil
 }
 
+// Change is how a call changes something: fn's changes and the record of the call
+// become durable together. Without a decision that allowed the call nothing is
+// changed.
+func (t *Trail) Change(ctx context.Context, call *api.Call, fn func(store.Tx) error) error {
+	if !call.Authorized() {
+		return fmt.Errorf("%s would change something without an authorization decision", call.Operation)
+	}
+	recs, err := t.Commit(ctx, func(tx store.Tx) error {
+		call.Trail.Events = nil
+		return fn(tx)
+	}, func() []api.Record {
+		return append([]api.Record{CallRecord(call, nil)}, call.Trail.Events...)
+	})
+	call.Trail.Written = recs
+	return err
+}
+
 // Journal makes a record durable that no change goes with.
 func (t *Trail) Journal(ctx context.Context, record []byte) error {
 	_, err := t.journal.Append(ctx, record)

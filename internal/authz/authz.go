@@ -1,28 +1,38 @@
 // Package authz is the choke point of authorization: every operation asks it
 // before it acts, and nothing else grants access.
 //
-// The decision itself stands behind the Decider interface. The decider of this
-// version is RootOnly; the policy engine takes its place without any operation
-// changing.
+// It brings together what bears on a request (the resource's policy, the
+// caller's policies and boundary, the session, the organization's, grants), has
+// package policy decide, notes the decision on the call, and words denials as
+// AWS does. It promises that what belongs to another account shows itself only
+// to those whom its policy lets in. It knows nothing of keys or roles beyond the
+// documents it is handed.
 package authz
 
 import (
 	"context"
-	"strings"
+	"encoding/json"
 
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/policy"
 )
 
-// Request is one question: may this caller do this to that?
+// Request is one question: may the caller of a call do this to that?
 type Request struct {
-	Caller api.Principal
 	Action string // kms:Encrypt
-	// Resource is the ARN of the key or alias, or "*" for operations that act
-	// on no resource (CreateKey, ListKeys, GenerateRandom).
+	// Resource is the ARN of the key, alias, role or the like, or "*" for
+	// operations that act on no resource (CreateKey, ListKeys, GenerateRandom).
 	Resource string
 	// Account owns the resource; for "*" it is the caller's account.
 	Account string
+	// Policy is the resource's own policy, bound; nil for a resource that has none.
+	Policy *policy.Document
+	// Grants of the resource; may be nil.
+	Grants policy.Grants
+	// Values are those of the service's own condition keys (kms:*) and of the
+	// aws:ResourceTag, aws:RequestTag and aws:TagKeys of the request; may be nil.
+	Values policy.Context
 	// Named is how a denial speaks of a resource of another account: empty for
 	// "this resource".
 	Named string
@@ -31,31 +41,39 @@ type Request struct {
 // OfCiphertext is Request.Named for a key that only a ciphertext names.
 const OfCiphertext = "the resource associated with this ciphertext"
 
-// Decision is the answer. Reason completes the denial message of AWS, from
-// "because" or "with" on; it is empty when Allowed.
-type Decision struct {
-	Allowed bool
-	Reason  string
-}
-
-// Decider decides. It must be safe for concurrent use.
+// Decider decides. It must be safe for concurrent use. The Engine is one.
 type Decider interface {
-	Decide(ctx context.Context, req *Request) Decision
+	// Decide decides by all that bears on the request.
+	Decide(ctx context.Context, call *api.Call, req *Request) (policy.Decision, error)
+	// Explain is Decide with the derivation; nil if there is none.
+	Explain(ctx context.Context, call *api.Call, req *Request) (*policy.Derivation, error)
 }
 
 // Check asks d and notes the decision on the call. A denial is an
-// AccessDeniedException in AWS's words.
+// AccessDeniedException in AWS's words, and its derivation goes to the call's
+// trail.
 func Check(ctx context.Context, d Decider, call *api.Call, req *Request) error {
-	dec := d.Decide(ctx, req)
+	dec, err := d.Decide(ctx, call, req)
+	if err != nil {
+		return err
+	}
 	if dec.Allowed {
 		call.Decided()
 		return nil
 	}
-	if req.Account != req.Caller.Account {
-		return NotVisible(req.Caller, req.Action, req.Named)
+	if err := explain(ctx, d, call, req); err != nil {
+		return err
+	}
+	return denial(call, req, &dec)
+}
+
+// denial words a decision against the caller.
+func denial(call *api.Call, req *Request, dec *policy.Decision) error {
+	if req.Account != call.Caller.Account && dec.Layer == policy.ResourceLayer {
+		return NotVisible(call.Caller, req.Action, req.Named)
 	}
 	on := " on resource: " + req.Resource
-	return awserr.New(awserr.AccessDenied, "%s", "User: "+req.Caller.ARN+" is not authorized to perform: "+req.Action+on+" "+dec.Reason)
+	return awserr.New(awserr.AccessDenied, "%s", "User: "+call.Caller.ARN+" is not authorized to perform: "+req.Action+on+" "+dec.Reason(req.Action))
 }
 
 // NotVisible is the denial for what belongs to another account or is not there
@@ -69,15 +87,38 @@ func NotVisible(caller api.Principal, action, named string) error {
 		" because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access")
 }
 
-// RootOnly lets the root of an account do everything in its own account and
-// nobody else anything.
-type RootOnly struct{}
-
-// Decide implements Decider.
-func (RootOnly) Decide(_ context.Context, req *Request) Decision {
-	if req.Caller.Type == api.Root && req.Caller.Account != "" && req.Caller.Account == req.Account &&
-		strings.HasSuffix(req.Caller.ARN, ":"+req.Account+":root") {
-		return Decision{Allowed: true}
+// explain puts the derivation of a denial on the call's trail: the caller's
+// account sees what its own policies said, and the resource's account what the
+// resource's policy and grants said.
+func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error {
+	whole, err := d.Explain(ctx, call, req)
+	if err != nil || whole == nil {
+		return err
 	}
-	return Decision{Reason: "because no resource-based policy allows the " + req.Action + " action"}
+	if req.Account == call.Caller.Account {
+		return note(call, req.Account, whole)
+	}
+	callers, owners := *whole, *whole
+	callers.Documents, owners.Documents = nil, nil
+	callers.Grants = nil
+	callers.Notes = nil // they tell of the resource's policy
+	for _, doc := range whole.Documents {
+		if doc.Layer == policy.ResourceLayer {
+			owners.Documents = append(owners.Documents, doc)
+		} else {
+			callers.Documents = append(callers.Documents, doc)
+		}
+	}
+	if err := note(call, call.Caller.Account, &callers); err != nil {
+		return err
+	}
+	return note(call, req.Account, &owners)
+}
+
+func note(call *api.Call, account string, d *policy.Derivation) error {
+	text, err := json.Marshal(d)
+	if err == nil {
+		call.Trail.Derivations = append(call.Trail.Derivations, api.Derivation{Account: account, JSON: text})
+	}
+	return err
 }

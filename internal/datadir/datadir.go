@@ -85,6 +85,11 @@ type Dir struct {
 // JournalDir is the folder of the journal.
 func (d *Dir) JournalDir() string { return JournalDir(d.Path) }
 
+// Sealer seals what leaves the server to come back, such as session tokens, each
+// kind under a binding of its own. What it sealed opens for as long as the store
+// does, whichever root key is in use.
+func (d *Dir) Sealer() store.Sealer { return d.keys.StoreKey() }
+
 // Open opens the data folder, making it on the first start. Its errors tell the
 // operator what to do. Close must be called even if the process is to end.
 func Open(ctx context.Context, path string, opts Options) (_ *Dir, err error) {

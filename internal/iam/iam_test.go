@@ -80,7 +80,7 @@ func TestAccount(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	s := iam.New(newAccount(t))
+	s := iam.NewDirectory(newAccount(t))
 	want := sigv4.Credential{SecretKey: owner.SecretKey, Principal: api.Principal{
 		Type: api.Root, ID: owner.Account, Account: owner.Account, AccessKeyID: owner.AccessKeyID,
 		ARN: "arn:aws:iam::111122223333:root",
@@ -113,7 +113,7 @@ var accessKey = store.Place{Kind: "access-key", ID: owner.AccessKeyID}
 // and what is made is known at once.
 func TestLookupFollowsTheStore(t *testing.T) {
 	st := newAccount(t)
-	s := iam.New(st)
+	s := iam.NewDirectory(st)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -202,7 +202,7 @@ func TestDamagedRecord(t *testing.T) {
 		_, err = tx.Put(accessKey, []byte(strings.Replace(string(rec.Value), `"created":"`, `"created":"`+owner.SecretKey, 1)), rec.Revision)
 		return err
 	}))
-	_, errLookup := iam.New(st).Lookup(owner.AccessKeyID, "")
+	_, errLookup := iam.NewDirectory(st).Lookup(owner.AccessKeyID, "")
 	_, errRoot := iam.Root(ctx, st)
 	for name, err := range map[string]error{"Lookup": errLookup, "Root": errRoot, "CheckRoot": iam.CheckRoot(ctx, st, owner)} {
 		if err == nil || errors.Is(err, sigv4.ErrUnknownKey) {

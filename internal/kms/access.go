@@ -44,7 +44,7 @@ func (s *Service) useFor(ctx context.Context, call *api.Call, action, value stri
 // admit asks for authorization of an action on a key and checks the key state.
 // named is as in authz.Request.
 func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, named string) (*usableKey, error) {
-	req := authz.Request{Caller: call.Caller, Action: "kms:" + action, Resource: k.arn, Account: k.account, Named: named}
+	req := authz.Request{Action: "kms:" + action, Resource: k.arn, Account: k.account, Named: named}
 	err := authz.Check(ctx, s.Authorize, call, &req)
 	// The record of a denial must not tell what the denial keeps to itself: that
 	// another account has such a key.
@@ -63,7 +63,7 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, nam
 // allow asks for authorization of an action on something of the caller's account
 // that the call does not use as a key: an alias, or "*".
 func (s *Service) allow(ctx context.Context, call *api.Call, action, resourceARN string) error {
-	req := authz.Request{Caller: call.Caller, Action: "kms:" + action, Resource: resourceARN, Account: call.Caller.Account}
+	req := authz.Request{Action: "kms:" + action, Resource: resourceARN, Account: call.Caller.Account}
 	return authz.Check(ctx, s.Authorize, call, &req)
 }
 
@@ -164,7 +164,7 @@ func (u *usableKey) material(ctx context.Context, id string) (*keymaterial.Symme
 // fn works on a fresh copy of the key, whose state is checked again, because
 // another call may have come in between.
 func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) error) error {
-	return u.svc.commit(ctx, u.call, func(tx store.Tx) error {
+	return u.svc.Trail.Change(ctx, u.call, func(tx store.Tx) error {
 		fresh, err := readKey(tx, u.account, u.region, u.ID)
 		if isNotFound(err) {
 			return awserr.New(awserr.NotFound, "Key '%s' does not exist", u.arn)

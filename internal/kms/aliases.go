@@ -203,7 +203,7 @@ func (s *Service) DeleteAlias(ctx context.Context, call *api.Call, in *sdk.Delet
 		return nil, err
 	}
 	call.Trail.Response = keyIDElement{&u.arn}
-	return &sdk.DeleteAliasOutput{}, s.commit(ctx, call, func(tx store.Tx) error {
+	return &sdk.DeleteAliasOutput{}, s.Trail.Change(ctx, call, func(tx store.Tx) error {
 		a, revision, err := readAlias(tx, place)
 		if err != nil {
 			return aliasError(err, arn)

@@ -207,7 +207,7 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		account: call.Caller.Account, region: call.Region, arn: keyARN(call.Caller.Account, call.Region, id),
 	}
 	var out sdk.CreateKeyOutput
-	err = s.commit(ctx, call, func(tx store.Tx) error {
+	err = s.Trail.Change(ctx, call, func(tx store.Tx) error {
 		n, err := tx.Count(keyKind, k.account, k.region)
 		if err != nil {
 			return err

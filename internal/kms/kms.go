@@ -4,14 +4,13 @@
 // Each operation is one function of one shape. A handler reaches a key only
 // through Service.use, which resolves the identifier, asks for authorization and
 // checks the key state, in that order; key material hangs on what use returns
-// and on nothing else. Every change goes through Service.commit, which stores it
+// and on nothing else. Every change goes through Trail.Change, which stores it
 // together with its audit record. The package knows nothing of HTTP, JSON on the
 // wire or SQL.
 package kms
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -97,69 +96,38 @@ func (s *Service) forget(changes []store.Change) {
 	}
 }
 
-// Handler answers one operation: in and the result are the operation's input and
-// output of aws-sdk-go-v2/service/kms.
-type Handler func(ctx context.Context, call *api.Call, in any) (out any, err error)
-
-// handle gives a typed handler the common shape.
-func handle[In, Out any](fn func(context.Context, *api.Call, *In) (*Out, error)) Handler {
-	return func(ctx context.Context, call *api.Call, in any) (any, error) {
-		out, err := fn(ctx, call, in.(*In))
-		if err != nil {
-			return nil, err
-		}
-		return out, nil
-	}
-}
-
 // Handlers are the operations that this version answers, by name.
-func (s *Service) Handlers() map[string]Handler {
-	return map[string]Handler{
-		"CancelKeyDeletion":               handle(s.CancelKeyDeletion),
-		"CreateAlias":                     handle(s.CreateAlias),
-		"CreateKey":                       handle(s.CreateKey),
-		"Decrypt":                         handle(s.Decrypt),
-		"DeleteAlias":                     handle(s.DeleteAlias),
-		"DescribeKey":                     handle(s.DescribeKey),
-		"DisableKey":                      handle(s.DisableKey),
-		"DisableKeyRotation":              handle(s.DisableKeyRotation),
-		"EnableKey":                       handle(s.EnableKey),
-		"EnableKeyRotation":               handle(s.EnableKeyRotation),
-		"Encrypt":                         handle(s.Encrypt),
-		"GenerateDataKey":                 handle(s.GenerateDataKey),
-		"GenerateDataKeyWithoutPlaintext": handle(s.GenerateDataKeyWithoutPlaintext),
-		"GenerateRandom":                  handle(s.GenerateRandom),
-		"GetKeyLastUsage":                 handle(s.GetKeyLastUsage),
-		"GetKeyPolicy":                    handle(s.GetKeyPolicy),
-		"GetKeyRotationStatus":            handle(s.GetKeyRotationStatus),
-		"ListAliases":                     handle(s.ListAliases),
-		"ListKeyPolicies":                 handle(s.ListKeyPolicies),
-		"ListKeyRotations":                handle(s.ListKeyRotations),
-		"ListKeys":                        handle(s.ListKeys),
-		"ListResourceTags":                handle(s.ListResourceTags),
-		"PutKeyPolicy":                    handle(s.PutKeyPolicy),
-		"ReEncrypt":                       handle(s.ReEncrypt),
-		"RotateKeyOnDemand":               handle(s.RotateKeyOnDemand),
-		"ScheduleKeyDeletion":             handle(s.ScheduleKeyDeletion),
-		"TagResource":                     handle(s.TagResource),
-		"UntagResource":                   handle(s.UntagResource),
-		"UpdateAlias":                     handle(s.UpdateAlias),
-		"UpdateKeyDescription":            handle(s.UpdateKeyDescription),
+func (s *Service) Handlers() map[string]api.Handler {
+	return map[string]api.Handler{
+		"CancelKeyDeletion":               api.Handle(s.CancelKeyDeletion),
+		"CreateAlias":                     api.Handle(s.CreateAlias),
+		"CreateKey":                       api.Handle(s.CreateKey),
+		"Decrypt":                         api.Handle(s.Decrypt),
+		"DeleteAlias":                     api.Handle(s.DeleteAlias),
+		"DescribeKey":                     api.Handle(s.DescribeKey),
+		"DisableKey":                      api.Handle(s.DisableKey),
+		"DisableKeyRotation":              api.Handle(s.DisableKeyRotation),
+		"EnableKey":                       api.Handle(s.EnableKey),
+		"EnableKeyRotation":               api.Handle(s.EnableKeyRotation),
+		"Encrypt":                         api.Handle(s.Encrypt),
+		"GenerateDataKey":                 api.Handle(s.GenerateDataKey),
+		"GenerateDataKeyWithoutPlaintext": api.Handle(s.GenerateDataKeyWithoutPlaintext),
+		"GenerateRandom":                  api.Handle(s.GenerateRandom),
+		"GetKeyLastUsage":                 api.Handle(s.GetKeyLastUsage),
+		"GetKeyPolicy":                    api.Handle(s.GetKeyPolicy),
+		"GetKeyRotationStatus":            api.Handle(s.GetKeyRotationStatus),
+		"ListAliases":                     api.Handle(s.ListAliases),
+		"ListKeyPolicies":                 api.Handle(s.ListKeyPolicies),
+		"ListKeyRotations":                api.Handle(s.ListKeyRotations),
+		"ListKeys":                        api.Handle(s.ListKeys),
+		"ListResourceTags":                api.Handle(s.ListResourceTags),
+		"PutKeyPolicy":                    api.Handle(s.PutKeyPolicy),
+		"ReEncrypt":                       api.Handle(s.ReEncrypt),
+		"RotateKeyOnDemand":               api.Handle(s.RotateKeyOnDemand),
+		"ScheduleKeyDeletion":             api.Handle(s.ScheduleKeyDeletion),
+		"TagResource":                     api.Handle(s.TagResource),
+		"UntagResource":                   api.Handle(s.UntagResource),
+		"UpdateAlias":                     api.Handle(s.UpdateAlias),
+		"UpdateKeyDescription":            api.Handle(s.UpdateKeyDescription),
 	}
-}
-
-// commit makes a change and its audit record durable together. Without a decision
-// that allowed the call nothing is changed.
-func (s *Service) commit(ctx context.Context, call *api.Call, fn func(store.Tx) error) error {
-	if !call.Authorized() {
-		return fmt.Errorf("%s would change something without an authorization decision", call.Operation)
-	}
-	recs, err := s.Trail.Commit(ctx, func(tx store.Tx) error {
-		call.Trail.Events = nil
-		return fn(tx)
-	}, func() []api.Record {
-		return append([]api.Record{audit.CallRecord(call, nil)}, call.Trail.Events...)
-	})
-	call.Trail.Written = recs
-	return err
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/clock"
-	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/secmem"
 	"github.com/kagimori/kagimori/internal/sigv4"
 	"github.com/kagimori/kagimori/internal/wire"
@@ -49,7 +48,7 @@ const (
 // record, answer.
 type pipeline struct {
 	verifier *sigv4.Verifier
-	handlers map[string]kms.Handler
+	handlers map[string]api.Handler
 	trail    *audit.Trail
 	clock    clock.Clock
 	log      *slog.Logger
@@ -61,7 +60,7 @@ type pipeline struct {
 	unrecorded int // authentication failures since the last that was recorded
 }
 
-func newPipeline(verifier *sigv4.Verifier, handlers map[string]kms.Handler, trail *audit.Trail, clk clock.Clock, log *slog.Logger, m *metrics) *pipeline {
+func newPipeline(verifier *sigv4.Verifier, handlers map[string]api.Handler, trail *audit.Trail, clk clock.Clock, log *slog.Logger, m *metrics) *pipeline {
 	return &pipeline{verifier: verifier, handlers: handlers, trail: trail, clock: clk, log: log, metrics: m,
 		bodies: semaphore.NewWeighted(largeBodies), failures: rate.NewLimiter(recordedFailures, recordedFailuresBurst)}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/kms"
+	"github.com/kagimori/kagimori/internal/organizations"
 	"github.com/kagimori/kagimori/internal/sigv4"
 )
 
@@ -61,15 +62,16 @@ type Server struct {
 // New makes a Server and sets its background work going. Close ends it.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	d := opts.Data
-	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: authz.RootOnly{}, Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
+	principals := directory{iam.NewDirectory(d.Store), organizations.NewDirectory(d.Store)}
+	engine := authz.New(principals)
+	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}
-	identities := iam.New(d.Store)
 	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health)
 	s := &Server{
 		opts: opts, kms: service, metrics: m,
-		pipeline: newPipeline(sigv4.New(identities.Lookup, opts.Clock), service.Handlers(), d.Trail, opts.Clock, opts.Log, m),
+		pipeline: newPipeline(sigv4.New(principals.Lookup, opts.Clock), service.Handlers(), d.Trail, opts.Clock, opts.Log, m),
 	}
 	service.Start()
 	return s, nil
