@@ -12,6 +12,7 @@ package authz
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
@@ -26,6 +27,9 @@ type Request struct {
 	Resource string
 	// Account owns the resource; for "*" it is the caller's account.
 	Account string
+	// Type is the resource's in audit records, AWS::KMS::Key for one. It is needed
+	// where the resource may be another account's.
+	Type string
 	// Policy is the resource's own policy, bound; nil for a resource that has none.
 	Policy *policy.Document
 	// Grants of the resource; may be nil.
@@ -96,7 +100,7 @@ func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error
 		return err
 	}
 	if req.Account == call.Caller.Account {
-		return note(call, req.Account, whole)
+		return note(call, api.Derivation{Account: req.Account}, whole)
 	}
 	callers, owners := *whole, *whole
 	callers.Documents, owners.Documents = nil, nil
@@ -109,16 +113,38 @@ func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error
 			callers.Documents = append(callers.Documents, doc)
 		}
 	}
-	if err := note(call, call.Caller.Account, &callers); err != nil {
+	if err := note(call, api.Derivation{Account: call.Caller.Account}, &callers); err != nil {
 		return err
 	}
-	return note(call, req.Account, &owners)
+	return note(call, api.Derivation{Account: req.Account, Resource: api.Resource{Account: req.Account, Type: req.Type, ARN: req.Resource}}, &owners)
 }
 
-func note(call *api.Call, account string, d *policy.Derivation) error {
-	text, err := json.Marshal(d)
+// maxDerivation bounds a derivation in a record, in bytes.
+const maxDerivation = 64 << 10
+
+func note(call *api.Call, d api.Derivation, content *policy.Derivation) (err error) {
+	if d.JSON, err = json.Marshal(content); err == nil && len(d.JSON) > maxDerivation {
+		d.JSON, err = json.Marshal(shorten(content))
+	}
 	if err == nil {
-		call.Trail.Derivations = append(call.Trail.Derivations, api.Derivation{Account: account, JSON: text})
+		call.Trail.Derivations = append(call.Trail.Derivations, d)
 	}
 	return err
+}
+
+// shorten leaves out of a derivation the statements that did not match.
+func shorten(whole *policy.Derivation) *policy.Derivation {
+	short := *whole
+	short.Documents = make([]policy.DocumentDerivation, len(whole.Documents))
+	for i, doc := range whole.Documents {
+		kept := []policy.StatementDerivation{}
+		for _, s := range doc.Statements {
+			if s.Matched {
+				kept = append(kept, s)
+			}
+		}
+		doc.Statements, short.Documents[i] = kept, doc
+	}
+	short.Notes = append(slices.Clone(whole.Notes), "Statements that did not match are left out, since there are too many.")
+	return &short
 }
