@@ -29,6 +29,7 @@ func program() *cli.Command {
 			backupCommand(),
 			restoreCommand(),
 			auditCommand(),
+			explainCommand(),
 			versionCommand(),
 		},
 	}
