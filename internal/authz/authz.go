@@ -143,7 +143,8 @@ func shorten(whole *policy.Derivation) *policy.Derivation {
 				kept = append(kept, s)
 			}
 		}
-		doc.Statements, short.Documents[i] = kept, doc
+		short.Documents[i] = doc
+		short.Documents[i].Statements = kept
 	}
 	short.Notes = append(slices.Clone(whole.Notes), "Statements that did not match are left out, since there are too many.")
 	return &short

@@ -130,7 +130,7 @@ func TestDerivations(t *testing.T) {
 	}
 	d.derivation.Documents[0].Statements[0].Why = strings.Repeat("long ", 20_000)
 	long := string(check(account)[0].JSON)
-	if len(long) > 64<<10 || strings.Contains(long, "theirs\"") || !strings.Contains(long, `"sid":"mine"`) || !strings.Contains(long, "left out") {
+	if len(long) > 64<<10 || strings.Contains(long, `"sid":"theirs"`) || !strings.Contains(long, `"sid":"mine"`) || !strings.Contains(long, "left out") {
 		t.Errorf("%d bytes: %.300s", len(long), long)
 	}
 }
