@@ -160,8 +160,7 @@ type Trail struct {
 	// in the outbox together with the change itself; nil for calls that change
 	// nothing.
 	Written []Record
-	// SharedEventID joins the records of a call that go to several accounts; empty
-	// for a call whose record goes to the caller's account alone.
+	// SharedEventID joins the records of a call that used what is another account's.
 	SharedEventID string
 	// Derivations tell how a denial came about, each to the account whose
 	// policies it shows.

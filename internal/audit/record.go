@@ -111,12 +111,16 @@ func appendDerivations(b []byte, call *api.Call, account string) []byte {
 
 // CallRecords are the records of a call as bytes of their own: that of the
 // caller's account, and one for each other account whose resources it used, or
-// was denied. They share an event id.
+// was denied.
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 func CallRecords(call *api.Call, err error) []api.Record {
 	others := OtherAccounts(call)
-	if len(others) > 0 {
-		call.Trail.SharedEventID = uuid.NewString()
+	for i := range call.Trail.Resources {
+		// A denial is shared by no id: the caller's account must not see that
+		// there is something of which the owner has a record.
+		if call.Trail.Resources[i].Account != call.Caller.Account {
+			call.Trail.SharedEventID = uuid.NewString()
+		}
 	}
 	recs := []api.Record{{EventID: call.EventID, JSON: AppendCall(make([]byte, 0, 1024), call, err)}}
 	for _, account := range others {

@@ -268,6 +268,9 @@ func TestDerivations(t *testing.T) {
 	}
 	recs := CallRecords(call, awserr.New(awserr.AccessDenied, "no"))
 	mine, theirs := parse(t, recs[0].JSON), parse(t, recs[1].JSON)
+	if mine["sharedEventID"] != nil || theirs["sharedEventID"] != nil {
+		t.Error("a denial has a sharedEventID")
+	}
 	if got := fmt.Sprint(mine["authorization"], mine["resources"]); got != "[map[of:caller]] []" {
 		t.Errorf("the caller sees %s", got)
 	}

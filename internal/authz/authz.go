@@ -65,15 +65,21 @@ func Check(ctx context.Context, d Decider, call *api.Call, req *Request) error {
 		call.Decided()
 		return nil
 	}
-	if err := explain(ctx, d, call, req); err != nil {
+	if err := explain(ctx, d, call, req, &dec); err != nil {
 		return err
 	}
 	return denial(call, req, &dec)
 }
 
+// hidden tells a denial of what must not show itself: another account's resource
+// whose policy does not let the caller in.
+func hidden(call *api.Call, req *Request, dec *policy.Decision) bool {
+	return req.Account != call.Caller.Account && dec.Layer == policy.ResourceLayer
+}
+
 // denial words a decision against the caller.
 func denial(call *api.Call, req *Request, dec *policy.Decision) error {
-	if req.Account != call.Caller.Account && dec.Layer == policy.ResourceLayer {
+	if hidden(call, req, dec) {
 		return NotVisible(call.Caller, req.Action, req.Named)
 	}
 	on := " on resource: " + req.Resource
@@ -93,8 +99,9 @@ func NotVisible(caller api.Principal, action, named string) error {
 
 // explain puts the derivation of a denial on the call's trail: the caller's
 // account sees what its own policies said, and the resource's account what the
-// resource's policy and grants said.
-func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error {
+// resource's policy and grants said. Of what is hidden the caller's account sees
+// nothing, as of what is not there.
+func explain(ctx context.Context, d Decider, call *api.Call, req *Request, dec *policy.Decision) error {
 	whole, err := d.Explain(ctx, call, req)
 	if err != nil || whole == nil {
 		return err
@@ -113,8 +120,10 @@ func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error
 			callers.Documents = append(callers.Documents, doc)
 		}
 	}
-	if err := note(call, api.Derivation{Account: call.Caller.Account}, &callers); err != nil {
-		return err
+	if !hidden(call, req, dec) {
+		if err := note(call, api.Derivation{Account: call.Caller.Account}, &callers); err != nil {
+			return err
+		}
 	}
 	return note(call, api.Derivation{Account: req.Account, Resource: api.Resource{Account: req.Account, Type: req.Type, ARN: req.Resource}}, &owners)
 }

@@ -118,6 +118,12 @@ func TestDerivations(t *testing.T) {
 			t.Errorf("the derivation lacks %s: %s", part, own[0].JSON)
 		}
 	}
+	// The owner has not let the caller in: nothing must tell the caller's account
+	// that there is such a key.
+	if hidden := check(foreign); len(hidden) != 1 || hidden[0].Account != foreign {
+		t.Errorf("%+v", hidden)
+	}
+	d.Layer = policy.IdentityLayer
 	both := check(foreign)
 	if len(both) != 2 || both[0].Account != account || both[1].Account != foreign || both[1].Resource != (api.Resource{Account: foreign, Type: "AWS::KMS::Key", ARN: key}) {
 		t.Fatalf("%+v", both)
