@@ -30,6 +30,7 @@ func program() *cli.Command {
 			restoreCommand(),
 			auditCommand(),
 			explainCommand(),
+			policyCommand(),
 			versionCommand(),
 		},
 	}
