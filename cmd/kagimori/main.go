@@ -31,6 +31,7 @@ func program() *cli.Command {
 			auditCommand(),
 			explainCommand(),
 			policyCommand(),
+			byokCommand(),
 			versionCommand(),
 		},
 	}
