@@ -11,13 +11,17 @@ import (
 
 // Error is one AWS error answer.
 type Error struct {
-	// Code is the exception name, the __type on the wire.
+	// Code is the exception name, the __type on the wire. Query has the name that
+	// the Query protocol writes.
 	Code string
 	// Status is the HTTP status.
 	Status int
 	// Message tells the caller what to change. AWS leaves it out for a few
 	// errors (InvalidCiphertextException); then it is empty here too.
 	Message string
+	// Reason is the Reason that Organizations' ConstraintViolation and InvalidInput
+	// carry beside the message, such as INVALID_PATTERN; else empty.
+	Reason string
 	// Cause is what went wrong inside. It is for the operator's log and never
 	// leaves the server.
 	Cause error
@@ -45,6 +49,12 @@ func New(code, format string, args ...any) *Error {
 		format = fmt.Sprintf(format, args...)
 	}
 	return &Error{Code: code, Status: status, Message: format}
+}
+
+// With gives e a Reason.
+func (e *Error) With(reason string) *Error {
+	e.Reason = reason
+	return e
 }
 
 // Internal hides an unexpected error behind KMSInternalException, keeping it as
@@ -210,7 +220,7 @@ const (
 
 // statuses gives every code its HTTP status as recorded answers show it.
 // Source: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
-// and the API pages.
+// and the API pages; for IAM, STS and Organizations their service models.
 var statuses = map[string]int{
 	AlreadyExists:                       400,
 	CloudHsmClusterInUse:                400,
@@ -279,4 +289,62 @@ var statuses = map[string]int{
 	MalformedHttpRequest:                           400,
 	InternalFailure:                                500,
 	ServiceUnavailable:                             503,
+
+	DeleteConflict:                409,
+	EntityAlreadyExists:           409,
+	EntityTemporarilyUnmodifiable: 409,
+	InvalidAuthenticationCode:     403,
+	InvalidInput:                  400,
+	InvalidUserType:               400,
+	NoSuchEntity:                  404,
+	OpenIdIdpCommunicationError:   400,
+	PasswordPolicyViolation:       400,
+	PolicyEvaluation:              500,
+	PolicyNotAttachable:           400,
+	ServiceFailure:                500,
+	ServiceNotSupported:           404,
+	UnmodifiableEntity:            400,
+
+	ExpiredWebIdentity:          400,
+	IDPCommunicationError:       400,
+	IDPRejectedClaim:            403,
+	InvalidAuthorizationMessage: 400,
+	InvalidIdentityToken:        400,
+	PackedPolicyTooLarge:        400,
+	RegionDisabled:              403,
+	MissingAction:               400,
+
+	AWSOrganizationsNotInUse:              400,
+	AccessDeniedForDependency:             400,
+	AccountAlreadyClosed:                  400,
+	AccountNotFound:                       400,
+	AccountOwnerNotVerified:               400,
+	AlreadyInOrganization:                 400,
+	ChildNotFound:                         400,
+	ConcurrentModification:                400,
+	ConstraintViolation:                   400,
+	CreateAccountStatusNotFound:           400,
+	DestinationParentNotFound:             400,
+	DuplicateAccount:                      400,
+	DuplicateOrganizationalUnit:           400,
+	DuplicatePolicy:                       400,
+	DuplicatePolicyAttachment:             400,
+	FinalizingOrganization:                400,
+	OrganizationNotEmpty:                  400,
+	OrganizationalUnitNotEmpty:            400,
+	OrganizationalUnitNotFound:            400,
+	ParentNotFound:                        400,
+	PolicyChangesInProgress:               400,
+	PolicyInUse:                           400,
+	PolicyNotAttached:                     400,
+	PolicyNotFound:                        400,
+	PolicyTypeAlreadyEnabled:              400,
+	PolicyTypeNotAvailableForOrganization: 400,
+	PolicyTypeNotEnabled:                  400,
+	RootNotFound:                          400,
+	Service:                               500,
+	SourceParentNotFound:                  400,
+	TargetNotFound:                        400,
+	TooManyRequests:                       400,
+	UnsupportedAPIEndpoint:                400,
 }

@@ -10,18 +10,29 @@ import (
 	"strings"
 	"testing"
 
+	iam "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	organizations "github.com/aws/aws-sdk-go-v2/service/organizations/types"
+	sts "github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
 )
 
-// constants are the codes that awserr.go declares, by their Go names.
+// constants are the codes that the package declares, by their Go names.
 func constants(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "awserr.go", nil, 0)
+	codes := map[string]string{}
+	for _, name := range []string{"awserr.go", "identity.go"} {
+		addConstants(t, codes, name)
+	}
+	return codes
+}
+
+func addConstants(t *testing.T, codes map[string]string, name string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes := map[string]string{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		decl, ok := n.(*ast.GenDecl)
 		if !ok || decl.Tok != token.CONST {
@@ -37,7 +48,6 @@ func constants(t *testing.T) map[string]string {
 		}
 		return false
 	})
-	return codes
 }
 
 func TestEveryCodeHasAStatus(t *testing.T) {
@@ -73,6 +83,81 @@ func TestFaultsAsInTheSDK(t *testing.T) {
 		}
 		if server := status >= 500; server != (e.ErrorFault() == smithy.FaultServer) {
 			t.Errorf("%s has the status %d, the SDK says %v", e.ErrorCode(), status, e.ErrorFault())
+		}
+	}
+}
+
+// TestIdentityErrorsAreTheSDKs: the codes of IAM, STS and Organizations are read
+// by the SDK as its typed errors, under the names of their protocols.
+func TestIdentityErrorsAreTheSDKs(t *testing.T) {
+	query := map[string]*Error{} // by the name in the Query protocol
+	for _, code := range constants(t) {
+		e := New(code, "")
+		name, status := e.Query()
+		if status < 400 || status > 503 {
+			t.Errorf("%s has the status %d in the Query protocol", code, status)
+		}
+		query[name] = e
+	}
+	for _, e := range []smithy.APIError{
+		&iam.ConcurrentModificationException{}, &iam.DeleteConflictException{}, &iam.EntityAlreadyExistsException{},
+		&iam.EntityTemporarilyUnmodifiableException{}, &iam.InvalidAuthenticationCodeException{}, &iam.InvalidInputException{},
+		&iam.InvalidUserTypeException{}, &iam.LimitExceededException{}, &iam.MalformedPolicyDocumentException{},
+		&iam.NoSuchEntityException{}, &iam.OpenIdIdpCommunicationErrorException{}, &iam.PasswordPolicyViolationException{},
+		&iam.PolicyEvaluationException{}, &iam.PolicyNotAttachableException{}, &iam.ServiceFailureException{},
+		&iam.ServiceNotSupportedException{}, &iam.UnmodifiableEntityException{},
+		&sts.ExpiredTokenException{}, &sts.IDPCommunicationErrorException{}, &sts.IDPRejectedClaimException{},
+		&sts.InvalidAuthorizationMessageException{}, &sts.InvalidIdentityTokenException{}, &sts.MalformedPolicyDocumentException{},
+		&sts.PackedPolicyTooLargeException{}, &sts.RegionDisabledException{},
+	} {
+		if ours := query[e.ErrorCode()]; ours == nil {
+			t.Errorf("no code is %s in the Query protocol", e.ErrorCode())
+		} else if _, status := ours.Query(); (status >= 500) != (e.ErrorFault() == smithy.FaultServer) {
+			t.Errorf("%s has the status %d, the SDK says %v", e.ErrorCode(), status, e.ErrorFault())
+		}
+	}
+	for _, e := range []smithy.APIError{
+		&organizations.AWSOrganizationsNotInUseException{}, &organizations.AccessDeniedForDependencyException{},
+		&organizations.AccountAlreadyClosedException{}, &organizations.AccountNotFoundException{},
+		&organizations.AccountOwnerNotVerifiedException{}, &organizations.AlreadyInOrganizationException{},
+		&organizations.ChildNotFoundException{}, &organizations.ConcurrentModificationException{}, &organizations.ConflictException{},
+		&organizations.ConstraintViolationException{}, &organizations.CreateAccountStatusNotFoundException{},
+		&organizations.DestinationParentNotFoundException{}, &organizations.DuplicateAccountException{},
+		&organizations.DuplicateOrganizationalUnitException{}, &organizations.DuplicatePolicyException{},
+		&organizations.DuplicatePolicyAttachmentException{}, &organizations.FinalizingOrganizationException{},
+		&organizations.InvalidInputException{}, &organizations.MalformedPolicyDocumentException{},
+		&organizations.OrganizationNotEmptyException{}, &organizations.OrganizationalUnitNotEmptyException{},
+		&organizations.OrganizationalUnitNotFoundException{}, &organizations.ParentNotFoundException{},
+		&organizations.PolicyChangesInProgressException{}, &organizations.PolicyInUseException{},
+		&organizations.PolicyNotAttachedException{}, &organizations.PolicyNotFoundException{},
+		&organizations.PolicyTypeAlreadyEnabledException{}, &organizations.PolicyTypeNotAvailableForOrganizationException{},
+		&organizations.PolicyTypeNotEnabledException{}, &organizations.RootNotFoundException{}, &organizations.ServiceException{},
+		&organizations.SourceParentNotFoundException{}, &organizations.TargetNotFoundException{},
+		&organizations.TooManyRequestsException{}, &organizations.UnsupportedAPIEndpointException{},
+	} {
+		if status, ok := statuses[e.ErrorCode()]; !ok || (status >= 500) != (e.ErrorFault() == smithy.FaultServer) {
+			t.Errorf("%s has the status %d, the SDK says %v", e.ErrorCode(), status, e.ErrorFault())
+		}
+	}
+}
+
+// TestQuery: the names and statuses of IAM and STS.
+func TestQuery(t *testing.T) {
+	for code, want := range map[string]string{
+		NoSuchEntity: "404 NoSuchEntity", EntityAlreadyExists: "409 EntityAlreadyExists", DeleteConflict: "409 DeleteConflict",
+		LimitExceeded: "409 LimitExceeded", MalformedPolicyDocument: "400 MalformedPolicyDocument", InvalidInput: "400 InvalidInput",
+		Validation: "400 ValidationError", AccessDenied: "403 AccessDenied", UnrecognizedClient: "403 InvalidClientTokenId",
+		InvalidSignature: "403 SignatureDoesNotMatch", ExpiredToken: "403 ExpiredToken", ExpiredWebIdentity: "400 ExpiredTokenException",
+		MissingAuthenticationToken: "403 MissingAuthenticationToken", IncompleteSignature: "400 IncompleteSignature",
+		UnknownOperation: "400 InvalidAction", InvalidAuthenticationCode: "403 InvalidAuthenticationCode",
+		EntityTemporarilyUnmodifiable: "409 EntityTemporarilyUnmodifiable", UnmodifiableEntity: "400 UnmodifiableEntity",
+		ConcurrentModification: "409 ConcurrentModification", IDPRejectedClaim: "403 IDPRejectedClaim",
+		InvalidAuthorizationMessage: "400 InvalidAuthorizationMessageException", KMSInternal: "500 ServiceFailure",
+		ServiceFailure: "500 ServiceFailure", Throttling: "400 Throttling", Serialization: "400 MalformedInput",
+		ServiceUnavailable: "503 ServiceUnavailable",
+	} {
+		if name, status := New(code, "").Query(); fmt.Sprint(status, " ", name) != want {
+			t.Errorf("%s is %d %s, want %s", code, status, name, want)
 		}
 	}
 }
