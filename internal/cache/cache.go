@@ -89,3 +89,15 @@ func (c *Cache[K, V]) Drop(k K) {
 	delete(c.entries, k)
 	c.drops++
 }
+
+// DropFunc forgets the values for which del is true. It looks at all of them.
+func (c *Cache[K, V]) DropFunc(del func(K, V) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k, e := range c.entries {
+		if del(k, e.value) {
+			delete(c.entries, k)
+		}
+	}
+	c.drops++
+}
