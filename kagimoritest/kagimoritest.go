@@ -21,11 +21,15 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
-	"github.com/kagimori/kagimori/internal/iam"
+	ids "github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/server"
 )
@@ -82,7 +86,7 @@ func (s *Server) Open() {
 	var err error
 	s.data, err = datadir.Open(ctx, s.Dir, datadir.Options{
 		Clock: s.clock, Log: log, JournalSegmentSize: 2 << 20, NoRecovery: true,
-		Root: iam.RootCredentials{Account: s.Account, AccessKeyID: s.AccessKeyID, SecretKey: s.SecretAccessKey},
+		Root: ids.RootCredentials{Account: s.Account, AccessKeyID: s.AccessKeyID, SecretKey: s.SecretAccessKey},
 	})
 	fatal(err)
 	s.srv, err = server.New(ctx, server.Options{
@@ -130,17 +134,68 @@ func (s *Server) Advance(d time.Duration) {
 	}
 }
 
-// KMS is a client of the server in a Region, with the root's credentials, that
-// makes one attempt a call. Its signatures carry the server's time.
-func (s *Server) KMS(region string) *kms.Client {
-	return kms.New(kms.Options{
-		Region: region, BaseEndpoint: aws.String(s.Endpoint), Retryer: aws.NopRetryer{},
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey}, nil
-		}),
-		HTTPSignerV4: signer{s.clock, v4.NewSigner()},
-	})
+// KMS is a client of the server in a Region, with the root's credentials. It is
+// short for Root().KMS(region).
+func (s *Server) KMS(region string) *kms.Client { return s.Root().KMS(region) }
+
+// Root calls as the root of the first account, which is the organization's
+// management account.
+func (s *Server) Root() Caller {
+	return s.As(aws.Credentials{AccessKeyID: s.AccessKeyID, SecretAccessKey: s.SecretAccessKey})
 }
+
+// As calls with credentials that the server gave: those of an IAM user's access
+// key, or temporary ones of STS.
+func (s *Server) As(credentials aws.Credentials) Caller { return Caller{s, credentials} }
+
+// Caller makes clients that call as one principal. They make one attempt a call,
+// and their signatures carry the server's time.
+type Caller struct {
+	server      *Server
+	credentials aws.Credentials
+}
+
+// Retrieve implements aws.CredentialsProvider.
+func (c Caller) Retrieve(context.Context) (aws.Credentials, error) { return c.credentials, nil }
+
+// KMS is a client in a Region.
+func (c Caller) KMS(region string) *kms.Client {
+	return kms.New(kms.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+}
+
+// IAM is a client of IAM, which is the same in all Regions.
+func (c Caller) IAM() *iam.Client {
+	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+}
+
+// STS is a client of STS.
+func (c Caller) STS() *sts.Client {
+	return sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+}
+
+// Organizations is a client of Organizations, for the management account.
+func (c Caller) Organizations() *organizations.Client {
+	return organizations.New(organizations.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+}
+
+// AssumeRole calls as a session of a role that this caller may assume. It fails
+// the test if it may not.
+func (c Caller) AssumeRole(roleARN, session string) Caller {
+	t := c.server.t
+	t.Helper()
+	out, err := c.STS().AssumeRole(context.Background(), &sts.AssumeRoleInput{RoleArn: &roleARN, RoleSessionName: &session})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.server.Session(out.Credentials)
+}
+
+// Session calls with temporary credentials as STS answers them.
+func (s *Server) Session(given *ststypes.Credentials) Caller {
+	return s.As(aws.Credentials{AccessKeyID: *given.AccessKeyId, SecretAccessKey: *given.SecretAccessKey, SessionToken: *given.SessionToken})
+}
+
+func (c Caller) signer() signer { return signer{c.server.clock, v4.NewSigner()} }
 
 // signer signs with the server's time instead of the machine's.
 type signer struct {

@@ -29,6 +29,9 @@ func program() *cli.Command {
 			backupCommand(),
 			restoreCommand(),
 			auditCommand(),
+			explainCommand(),
+			policyCommand(),
+			byokCommand(),
 			versionCommand(),
 		},
 	}

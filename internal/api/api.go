@@ -160,6 +160,8 @@ type Trail struct {
 	// in the outbox together with the change itself; nil for calls that change
 	// nothing.
 	Written []Record
+	// SharedEventID joins the records of a call that used what is another account's.
+	SharedEventID string
 	// Derivations tell how a denial came about, each to the account whose
 	// policies it shows.
 	Derivations []Derivation
@@ -167,8 +169,9 @@ type Trail struct {
 
 // Derivation is how a denial came about, for one account to see.
 type Derivation struct {
-	Account string
-	JSON    []byte
+	Account  string   // that may see it
+	Resource Resource // what the caller was denied; set for an account that is not the caller's
+	JSON     []byte
 }
 
 // Record is an audit record as it goes into the journal.

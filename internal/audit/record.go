@@ -7,12 +7,14 @@
 package audit
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
@@ -26,11 +28,21 @@ const (
 	maxParameters = 100 << 10
 )
 
-// AppendCall appends the record of a call that ended with err (nil for success).
+// AppendCall appends the record of a call that ended with err (nil for success),
+// as it goes to the caller's account.
 func AppendCall(b []byte, call *api.Call, err error) []byte {
+	return appendCall(b, call, err, call.EventID, call.Caller.Account)
+}
+
+// appendCall appends the record of a call for one account.
+func appendCall(b []byte, call *api.Call, err error, eventID, recipient string) []byte {
 	b = append(b, `{"eventVersion":"1.11","userIdentity":`...)
-	b = appendIdentity(b, &call.Caller)
-	b = appendHead(b, call.Time, call.Service+".amazonaws.com", call.Operation, call.Region, call.SourceIP, call.UserAgent)
+	b = appendIdentity(b, call, recipient)
+	ip, agent := call.SourceIP, call.UserAgent
+	if by := invokedBy(call); by != "" {
+		ip, agent = by, by
+	}
+	b = appendHead(b, call.Time, call.Service+".amazonaws.com", call.Operation, call.Region, ip, agent)
 	if err != nil {
 		e := awserr.From(err)
 		b = appendMember(b, "errorCode", loggedCode(e.Code))
@@ -51,8 +63,19 @@ func AppendCall(b []byte, call *api.Call, err error) []byte {
 		b = appendPairs(b, call.Trail.Additional)
 	}
 	b = appendMember(b, "requestID", call.RequestID)
-	b = appendTail(b, call.EventID, call.ReadOnly, call.Trail.Resources, "AwsApiCall", call.Caller.Account)
-	if call.TLS != nil {
+	resources := call.Trail.Resources
+	for _, d := range call.Trail.Derivations {
+		// A denied resource of another account is known to that account alone.
+		if d.Account == recipient && d.Account != call.Caller.Account {
+			resources = []api.Resource{d.Resource}
+		}
+	}
+	b = appendTail(b, eventID, call.ReadOnly, resources, "AwsApiCall", recipient)
+	if call.Trail.SharedEventID != "" {
+		b = appendMember(b, "sharedEventID", call.Trail.SharedEventID)
+	}
+	b = appendDerivations(b, call, recipient)
+	if call.TLS != nil && call.Via == "" {
 		b = append(b, `,"tlsDetails":{"tlsVersion":`...)
 		b = appendString(b, call.TLS.Version)
 		b = appendMember(b, "cipherSuite", call.TLS.CipherSuite)
@@ -63,6 +86,65 @@ func AppendCall(b []byte, call *api.Call, err error) []byte {
 		b = append(b, '}')
 	}
 	return append(b, '}')
+}
+
+// appendDerivations writes how a denial came about, as far as the account may
+// see it. CloudTrail has no such member.
+func appendDerivations(b []byte, call *api.Call, account string) []byte {
+	first := true
+	for _, d := range call.Trail.Derivations {
+		if d.Account != account {
+			continue
+		}
+		if first {
+			b = append(b, `,"authorization":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b, first = append(b, d.JSON...), false
+	}
+	if !first {
+		b = append(b, ']')
+	}
+	return b
+}
+
+// CallRecords are the records of a call as bytes of their own: that of the
+// caller's account, and one for each other account whose resources it used, or
+// was denied.
+// https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+func CallRecords(call *api.Call, err error) []api.Record {
+	others := OtherAccounts(call)
+	for i := range call.Trail.Resources {
+		// A denial is shared by no id: the caller's account must not see that
+		// there is something of which the owner has a record.
+		if call.Trail.Resources[i].Account != call.Caller.Account {
+			call.Trail.SharedEventID = uuid.NewString()
+		}
+	}
+	recs := []api.Record{{EventID: call.EventID, JSON: AppendCall(make([]byte, 0, 1024), call, err)}}
+	for _, account := range others {
+		id := uuid.NewString()
+		recs = append(recs, api.Record{EventID: id, JSON: appendCall(make([]byte, 0, 1024), call, err, id, account)})
+	}
+	return recs
+}
+
+// OtherAccounts are those besides the caller's to which records of a call go; nil
+// for most calls.
+func OtherAccounts(call *api.Call) (accounts []string) {
+	add := func(account string) {
+		if account != call.Caller.Account && !slices.Contains(accounts, account) {
+			accounts = append(accounts, account)
+		}
+	}
+	for i := range call.Trail.Resources {
+		add(call.Trail.Resources[i].Account)
+	}
+	for i := range call.Trail.Derivations {
+		add(call.Trail.Derivations[i].Account)
+	}
+	return accounts
 }
 
 // ServiceEvent is something the service did by itself, such as a rotation on
@@ -137,16 +219,77 @@ func appendTail(b []byte, id string, readOnly bool, resources []api.Resource, ev
 	return appendMember(b, "eventCategory", "Management")
 }
 
-func appendIdentity(b []byte, p *api.Principal) []byte {
+// appendIdentity writes who called. Another account than the caller's learns the
+// account and the unique id only.
+// https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
+func appendIdentity(b []byte, call *api.Call, recipient string) []byte {
+	p := &call.Caller
+	kind, by := string(p.Type), invokedBy(call)
+	members := [...]api.Pair{{Name: "principalId", Value: p.ID}, {Name: "arn", Value: p.ARN},
+		{Name: "accountId", Value: p.Account}, {Name: "accessKeyId", Value: truncate(p.AccessKeyID)}, {Name: "userName", Value: p.UserName}}
+	session := p.Session
+	switch {
+	case p.Type == api.AWSService:
+		members = [len(members)]api.Pair{}
+		by = p.ID
+	case p.Type == api.WebIdentityUser:
+		members[1] = api.Pair{}
+		members = [len(members)]api.Pair{members[0], {Name: "userName", Value: p.UserName}, {Name: "identityProvider", Value: session.Federated}}
+		session = nil
+	case recipient != p.Account:
+		kind, session = "AWSAccount", nil
+		members = [len(members)]api.Pair{members[0], members[2]}
+	}
 	b = append(b, `{"type":`...)
-	b = appendString(b, string(p.Type))
-	for _, m := range [...]api.Pair{{Name: "principalId", Value: p.ID}, {Name: "arn", Value: p.ARN},
-		{Name: "accountId", Value: p.Account}, {Name: "accessKeyId", Value: truncate(p.AccessKeyID)}} {
+	b = appendString(b, kind)
+	for _, m := range members {
 		if m.Value != "" {
 			b = appendMember(b, m.Name, m.Value)
 		}
 	}
+	if session != nil {
+		b = appendSession(b, p)
+	}
+	if by != "" {
+		b = appendMember(b, "invokedBy", by)
+	}
 	return append(b, '}')
+}
+
+// appendSession writes the sessionContext of temporary credentials.
+func appendSession(b []byte, p *api.Principal) []byte {
+	s := p.Session
+	b = append(b, `,"sessionContext":{`...)
+	if s.RoleARN != "" {
+		b = append(b, `"sessionIssuer":{"type":"Role"`...)
+		b = appendMember(b, "principalId", s.RoleID)
+		b = appendMember(b, "arn", s.RoleARN)
+		b = appendMember(b, "accountId", p.Account)
+		b = appendMember(b, "userName", s.RoleName)
+		b = append(b, `},`...)
+	}
+	if s.Federated != "" {
+		b = append(b, `"webIdFederationData":{"federatedProvider":`...)
+		b = appendString(b, s.Federated)
+		b = append(b, `,"attributes":{}},`...)
+	}
+	b = append(b, `"attributes":{"creationDate":"`...)
+	b = s.Issued.UTC().AppendFormat(b, "2006-01-02T15:04:05Z")
+	b = append(b, `","mfaAuthenticated":"`...)
+	b = strconv.AppendBool(b, !s.MFA.IsZero())
+	b = append(b, `"}`...)
+	if s.SourceIdentity != "" {
+		b = appendMember(b, "sourceIdentity", s.SourceIdentity)
+	}
+	return append(b, '}')
+}
+
+// invokedBy is the service that calls for the caller, without its Region, or "".
+func invokedBy(call *api.Call) string {
+	if n := len(call.CalledVia); n > 0 {
+		return call.CalledVia[n-1]
+	}
+	return ""
 }
 
 // appendElements writes requestParameters or responseElements; a value over the

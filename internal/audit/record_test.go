@@ -54,8 +54,8 @@ func TestWholeRecord(t *testing.T) {
 	if got := string(AppendCall([]byte("before"), newCall(), nil)); got != "before"+want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if rec := CallRecord(newCall(), nil); rec.EventID != "event" || string(rec.JSON) != want {
-		t.Errorf("CallRecord gives %s, %s", rec.EventID, rec.JSON)
+	if recs := CallRecords(newCall(), nil); len(recs) != 1 || recs[0].EventID != "event" || string(recs[0].JSON) != want {
+		t.Errorf("CallRecords gives %s", recs)
 	}
 }
 
@@ -177,4 +177,104 @@ func FuzzRecord(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestIdentities has the userIdentity of every kind of caller.
+func TestIdentities(t *testing.T) {
+	const (
+		account = "111122223333"
+		arn     = "arn:aws:iam::" + account
+	)
+	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	role := api.Principal{Type: api.AssumedRole, ID: "AROAX:tour", ARN: "arn:aws:sts::" + account + ":assumed-role/app/tour", Account: account, AccessKeyID: "ASIAX",
+		Session: &api.Session{Issued: issued, RoleARN: arn + ":role/team/app", RoleID: "AROAX", RoleName: "app", Name: "tour", SourceIdentity: "alice"}}
+	web := role
+	webSession := *role.Session
+	webSession.Federated, webSession.MFA = arn+":oidc-provider/issuer", issued
+	web.Session = &webSession
+	const (
+		session = `"sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROAX","arn":"arn:aws:iam::111122223333:role/team/app","accountId":"111122223333","userName":"app"},`
+		start   = `{"type":"AssumedRole","principalId":"AROAX:tour","arn":"arn:aws:sts::111122223333:assumed-role/app/tour","accountId":"111122223333","accessKeyId":"ASIAX",` + session
+	)
+	for _, c := range []struct {
+		name   string
+		caller api.Principal
+		want   string
+	}{
+		{"user", api.Principal{Type: api.IAMUser, ID: "AIDAX", ARN: arn + ":user/a/alice", Account: account, AccessKeyID: "AKIAX", UserName: "alice"},
+			`{"type":"IAMUser","principalId":"AIDAX","arn":"arn:aws:iam::111122223333:user/a/alice","accountId":"111122223333","accessKeyId":"AKIAX","userName":"alice"}`},
+		{"user with MFA", api.Principal{Type: api.IAMUser, ID: "AIDAX", ARN: arn + ":user/alice", Account: account, AccessKeyID: "ASIAX", UserName: "alice", Session: &api.Session{Issued: issued, MFA: issued}},
+			`{"type":"IAMUser","principalId":"AIDAX","arn":"arn:aws:iam::111122223333:user/alice","accountId":"111122223333","accessKeyId":"ASIAX","userName":"alice","sessionContext":{"attributes":{"creationDate":"2026-01-01T00:00:00Z","mfaAuthenticated":"true"}}}`},
+		{"role session", role, start + `"attributes":{"creationDate":"2026-01-01T00:00:00Z","mfaAuthenticated":"false"},"sourceIdentity":"alice"}}`},
+		{"web identity session", web, start + `"webIdFederationData":{"federatedProvider":"arn:aws:iam::111122223333:oidc-provider/issuer","attributes":{}},"attributes":{"creationDate":"2026-01-01T00:00:00Z","mfaAuthenticated":"true"},"sourceIdentity":"alice"}}`},
+		{"web identity", api.Principal{Type: api.WebIdentityUser, ID: "issuer:aud:sub", UserName: "sub", Account: account, Session: &api.Session{Federated: arn + ":oidc-provider/issuer"}},
+			`{"type":"WebIdentityUser","principalId":"issuer:aud:sub","userName":"sub","identityProvider":"arn:aws:iam::111122223333:oidc-provider/issuer"}`},
+		{"service", api.Principal{Type: api.AWSService, ID: "ec2.amazonaws.com", ARN: "x"}, `{"type":"AWSService","invokedBy":"ec2.amazonaws.com"}`},
+	} {
+		call := newCall()
+		call.Caller = c.caller
+		if rec := string(AppendCall(nil, call, nil)); !strings.Contains(rec, `"userIdentity":`+c.want+`,"eventTime"`) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, rec, c.want)
+		}
+	}
+}
+
+// TestForwardedCall has a service call for a user: the record names the service
+// as the source, and has no TLS.
+func TestForwardedCall(t *testing.T) {
+	call := newCall()
+	call.Via, call.CalledVia = "ec2.eu-central-1.amazonaws.com", []string{"ec2.amazonaws.com"}
+	rec := parse(t, AppendCall(nil, call, nil))
+	if rec["sourceIPAddress"] != "ec2.amazonaws.com" || rec["userAgent"] != "ec2.amazonaws.com" || rec["tlsDetails"] != nil ||
+		rec["userIdentity"].(map[string]any)["invokedBy"] != "ec2.amazonaws.com" {
+		t.Errorf("%v", rec)
+	}
+}
+
+// TestOtherAccount has the records of a call with another account's key: each
+// account has its own, and the owner learns no more of the caller than AWS tells.
+func TestOtherAccount(t *testing.T) {
+	const owner = "444455556666"
+	call := newCall()
+	call.Trail.Resources = []api.Resource{{Account: owner, Type: "AWS::KMS::Key", ARN: "arn"}}
+	recs := CallRecords(call, nil)
+	if len(recs) != 2 {
+		t.Fatalf("%d records", len(recs))
+	}
+	mine, theirs := parse(t, recs[0].JSON), parse(t, recs[1].JSON)
+	if mine["recipientAccountId"] != "111122223333" || theirs["recipientAccountId"] != owner {
+		t.Errorf("recipients %v, %v", mine["recipientAccountId"], theirs["recipientAccountId"])
+	}
+	if mine["sharedEventID"] == nil || mine["sharedEventID"] != theirs["sharedEventID"] || mine["eventID"] == theirs["eventID"] || theirs["eventID"] != recs[1].EventID {
+		t.Errorf("ids: %v %v, %v %v", mine["sharedEventID"], mine["eventID"], theirs["sharedEventID"], theirs["eventID"])
+	}
+	if got := fmt.Sprint(theirs["userIdentity"]); got != "map[accountId:111122223333 principalId:111122223333 type:AWSAccount]" {
+		t.Errorf("the owner sees the caller as %s", got)
+	}
+	if mine["userIdentity"].(map[string]any)["arn"] == nil || theirs["requestID"] != "request" {
+		t.Errorf("%s\n%s", recs[0].JSON, recs[1].JSON)
+	}
+}
+
+// TestDerivations has each account see how a denial came about as far as its own
+// policies go, and only the owner see which resource it was.
+func TestDerivations(t *testing.T) {
+	const owner = "444455556666"
+	call := newCall()
+	call.Trail.Resources = nil
+	call.Trail.Derivations = []api.Derivation{
+		{Account: call.Caller.Account, JSON: []byte(`{"of":"caller"}`)},
+		{Account: owner, Resource: api.Resource{Account: owner, Type: "AWS::KMS::Key", ARN: "arn:key"}, JSON: []byte(`{"of":"owner"}`)},
+	}
+	recs := CallRecords(call, awserr.New(awserr.AccessDenied, "no"))
+	mine, theirs := parse(t, recs[0].JSON), parse(t, recs[1].JSON)
+	if mine["sharedEventID"] != nil || theirs["sharedEventID"] != nil {
+		t.Error("a denial has a sharedEventID")
+	}
+	if got := fmt.Sprint(mine["authorization"], mine["resources"]); got != "[map[of:caller]] []" {
+		t.Errorf("the caller sees %s", got)
+	}
+	if got := fmt.Sprint(theirs["authorization"], theirs["resources"]); got != "[map[of:owner]] [map[ARN:arn:key accountId:444455556666 type:AWS::KMS::Key]]" {
+		t.Errorf("the owner sees %s", got)
+	}
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/store"
@@ -143,7 +145,7 @@ func (t *Trail) Change(ctx context.Context, call *api.Call, fn func(store.Tx) er
 		call.Trail.Events = nil
 		return fn(tx)
 	}, func() []api.Record {
-		return append([]api.Record{CallRecord(call, nil)}, call.Trail.Events...)
+		return append(CallRecords(call, nil), call.Trail.Events...)
 	})
 	call.Trail.Written = recs
 	return err
@@ -153,6 +155,15 @@ func (t *Trail) Change(ctx context.Context, call *api.Call, fn func(store.Tx) er
 func (t *Trail) Journal(ctx context.Context, record []byte) error {
 	_, err := t.journal.Append(ctx, record)
 	return err
+}
+
+// JournalAll is Journal for several records, which share one wait where they can.
+func (t *Trail) JournalAll(ctx context.Context, recs []api.Record) error {
+	var group errgroup.Group
+	for _, r := range recs {
+		group.Go(func() error { return t.Journal(ctx, r.JSON) })
+	}
+	return group.Wait()
 }
 
 // JournalCommitted makes records durable that Commit returned. What fails here
@@ -236,11 +247,6 @@ func removeAll(tx store.Tx, ids []string) error {
 }
 
 func outboxPlace(eventID string) store.Place { return store.Place{Kind: outboxKind, ID: eventID} }
-
-// CallRecord is the record of a call as bytes of its own.
-func CallRecord(call *api.Call, err error) api.Record {
-	return api.Record{EventID: call.EventID, JSON: AppendCall(make([]byte, 0, 1024), call, err)}
-}
 
 // EventRecord is the record of a service event as bytes of its own.
 func EventRecord(ev *ServiceEvent) api.Record {

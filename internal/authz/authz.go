@@ -12,6 +12,7 @@ package authz
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
@@ -26,6 +27,9 @@ type Request struct {
 	Resource string
 	// Account owns the resource; for "*" it is the caller's account.
 	Account string
+	// Type is the resource's in audit records, AWS::KMS::Key for one. It is needed
+	// where the resource may be another account's.
+	Type string
 	// Policy is the resource's own policy, bound; nil for a resource that has none.
 	Policy *policy.Document
 	// Grants of the resource; may be nil.
@@ -61,15 +65,21 @@ func Check(ctx context.Context, d Decider, call *api.Call, req *Request) error {
 		call.Decided()
 		return nil
 	}
-	if err := explain(ctx, d, call, req); err != nil {
+	if err := explain(ctx, d, call, req, &dec); err != nil {
 		return err
 	}
 	return denial(call, req, &dec)
 }
 
+// hidden tells a denial of what must not show itself: another account's resource
+// whose policy does not let the caller in.
+func hidden(call *api.Call, req *Request, dec *policy.Decision) bool {
+	return req.Account != call.Caller.Account && dec.Layer == policy.ResourceLayer
+}
+
 // denial words a decision against the caller.
 func denial(call *api.Call, req *Request, dec *policy.Decision) error {
-	if req.Account != call.Caller.Account && dec.Layer == policy.ResourceLayer {
+	if hidden(call, req, dec) {
 		return NotVisible(call.Caller, req.Action, req.Named)
 	}
 	on := " on resource: " + req.Resource
@@ -89,14 +99,15 @@ func NotVisible(caller api.Principal, action, named string) error {
 
 // explain puts the derivation of a denial on the call's trail: the caller's
 // account sees what its own policies said, and the resource's account what the
-// resource's policy and grants said.
-func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error {
+// resource's policy and grants said. Of what is hidden the caller's account sees
+// nothing, as of what is not there.
+func explain(ctx context.Context, d Decider, call *api.Call, req *Request, dec *policy.Decision) error {
 	whole, err := d.Explain(ctx, call, req)
 	if err != nil || whole == nil {
 		return err
 	}
 	if req.Account == call.Caller.Account {
-		return note(call, req.Account, whole)
+		return note(call, api.Derivation{Account: req.Account}, whole)
 	}
 	callers, owners := *whole, *whole
 	callers.Documents, owners.Documents = nil, nil
@@ -109,16 +120,41 @@ func explain(ctx context.Context, d Decider, call *api.Call, req *Request) error
 			callers.Documents = append(callers.Documents, doc)
 		}
 	}
-	if err := note(call, call.Caller.Account, &callers); err != nil {
-		return err
+	if !hidden(call, req, dec) {
+		if err := note(call, api.Derivation{Account: call.Caller.Account}, &callers); err != nil {
+			return err
+		}
 	}
-	return note(call, req.Account, &owners)
+	return note(call, api.Derivation{Account: req.Account, Resource: api.Resource{Account: req.Account, Type: req.Type, ARN: req.Resource}}, &owners)
 }
 
-func note(call *api.Call, account string, d *policy.Derivation) error {
-	text, err := json.Marshal(d)
+// maxDerivation bounds a derivation in a record, in bytes.
+const maxDerivation = 64 << 10
+
+func note(call *api.Call, d api.Derivation, content *policy.Derivation) (err error) {
+	if d.JSON, err = json.Marshal(content); err == nil && len(d.JSON) > maxDerivation {
+		d.JSON, err = json.Marshal(shorten(content))
+	}
 	if err == nil {
-		call.Trail.Derivations = append(call.Trail.Derivations, api.Derivation{Account: account, JSON: text})
+		call.Trail.Derivations = append(call.Trail.Derivations, d)
 	}
 	return err
+}
+
+// shorten leaves out of a derivation the statements that did not match.
+func shorten(whole *policy.Derivation) *policy.Derivation {
+	short := *whole
+	short.Documents = make([]policy.DocumentDerivation, len(whole.Documents))
+	for i, doc := range whole.Documents {
+		kept := []policy.StatementDerivation{}
+		for _, s := range doc.Statements {
+			if s.Matched {
+				kept = append(kept, s)
+			}
+		}
+		short.Documents[i] = doc
+		short.Documents[i].Statements = kept
+	}
+	short.Notes = append(slices.Clone(whole.Notes), "Statements that did not match are left out, since there are too many.")
+	return &short
 }

@@ -44,7 +44,7 @@ func (s *Service) useFor(ctx context.Context, call *api.Call, action, value stri
 // admit asks for authorization of an action on a key and checks the key state.
 // named is as in authz.Request.
 func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, named string) (*usableKey, error) {
-	req := authz.Request{Action: "kms:" + action, Resource: k.arn, Account: k.account, Named: named}
+	req := authz.Request{Action: "kms:" + action, Resource: k.arn, Account: k.account, Type: keyType, Named: named}
 	err := authz.Check(ctx, s.Authorize, call, &req)
 	// The record of a denial must not tell what the denial keeps to itself: that
 	// another account has such a key.
@@ -182,6 +182,9 @@ func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) err
 	})
 }
 
+// keyType is what audit records call a key or alias.
+const keyType = "AWS::KMS::Key"
+
 // resource is the key as an audit record names it.
 func (k *key) resource() *api.Resource {
 	r := resource(k.account, k.arn)
@@ -189,5 +192,5 @@ func (k *key) resource() *api.Resource {
 }
 
 func resource(account, arn string) api.Resource {
-	return api.Resource{Account: account, Type: "AWS::KMS::Key", ARN: arn}
+	return api.Resource{Account: account, Type: keyType, ARN: arn}
 }

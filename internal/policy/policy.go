@@ -9,6 +9,12 @@
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies.html
 package policy
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Kind is where a document stands, which decides what it may say.
 type Kind int
 
@@ -28,11 +34,18 @@ const (
 type Document struct {
 	// Name is what explanations and denials call it: the ARN of a managed policy,
 	// or words such as "key policy".
-	Name string
+	Name    string
+	Kind    Kind
+	Version string // 2012-10-17 or 2008-10-17, which is that of a document without
+	ID      string
+	// Statements in the order of the document.
+	Statements []Statement
 }
 
 // Parse reads a document. The error is a *SyntaxError.
-func Parse(kind Kind, name, text string) (*Document, error) { panic("policy: not written yet") }
+func Parse(kind Kind, name, text string) (*Document, error) {
+	return parse(kind, name, text)
+}
 
 // SyntaxError tells where a document is wrong and why.
 type SyntaxError struct {
@@ -42,19 +55,51 @@ type SyntaxError struct {
 }
 
 // Error is the place and the reason.
-func (e *SyntaxError) Error() string { return e.Reason }
+func (e *SyntaxError) Error() string {
+	at := fmt.Sprintf("line %d, column %d", e.Line, e.Column)
+	if e.Path != "" {
+		at += ", " + e.Path
+	}
+	return at + ": " + e.Reason
+}
 
 // Principals are the users, roles, role sessions and unique ids that the
 // document names under AWS, each once, as ARNs (or AIDA…, AROA… ids) in the
 // order in which they occur; not accounts and not "*". Who keeps a document
 // finds out whom they are at that time, and gives the answer to Bind.
-func (d *Document) Principals() []string { panic("policy: not written yet") }
+func (d *Document) Principals() []string {
+	var all []string
+	for i := range d.Statements {
+		for _, p := range d.Statements[i].Principals {
+			if p.named() && !slices.Contains(all, p.Text) {
+				all = append(all, p.Text)
+			}
+		}
+	}
+	return all
+}
 
 // Bind is the document with its principals tied to unique ids (AIDA…, AROA…): ids
 // has what Principals gives. A bound principal matches by the id and never a
 // later namesake; one that ids lacks matches nobody. An unbound document
 // matches by ARN.
-func (d *Document) Bind(ids map[string]string) *Document { panic("policy: not written yet") }
+func (d *Document) Bind(ids map[string]string) *Document {
+	bound := *d
+	bound.Statements = slices.Clone(d.Statements)
+	for i := range bound.Statements {
+		s := &bound.Statements[i]
+		s.Principals = slices.Clone(s.Principals)
+		for j := range s.Principals {
+			if p := &s.Principals[j]; p.named() {
+				p.id, p.byID = ids[p.Text], true
+				if p.Kind == SessionPrincipal { // whose id may have the session's name
+					p.id, _, _ = strings.Cut(p.id, ":")
+				}
+			}
+		}
+	}
+	return &bound
+}
 
 // Caller is who asks, as far as policies can name it.
 type Caller struct {
@@ -160,61 +205,23 @@ type Decision struct {
 
 // Reason completes AWS's message of a denial, from "because" or "with" on.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-func (d Decision) Reason(action string) string { panic("policy: not written yet") }
+func (d Decision) Reason(action string) string {
+	if !d.Explicit {
+		return "because no " + string(d.Layer) + " allows the " + action + " action"
+	}
+	article := "a "
+	if d.Layer == IdentityLayer {
+		article = "an "
+	}
+	reason := "with an explicit deny in " + article + string(d.Layer)
+	if d.Document != nil && strings.HasPrefix(d.Document.Name, "arn:") {
+		reason += ": " + d.Document.Name
+	}
+	return reason
+}
 
 // Decide decides. It allocates nothing.
-func Decide(req *Request, set *Set) Decision { panic("policy: not written yet") }
-
-// Explain decides and tells how: which statement of which document matched, or
-// on what it failed with which values.
-func Explain(req *Request, set *Set) (Decision, *Derivation) { panic("policy: not written yet") }
-
-// Derivation is how a decision came about. Its JSON is what users see.
-type Derivation struct {
-	Principal string               `json:"principal"`
-	Action    string               `json:"action"`
-	Resource  string               `json:"resource"`
-	Decision  string               `json:"decision"` // Allowed, or Denied and AWS's reason
-	Documents []DocumentDerivation `json:"documents"`
-	Grants    []GrantDerivation    `json:"grants,omitempty"`
-	// Notes say what no statement shows: that the key policy does not delegate to
-	// the caller's account, that the caller is of another account, and the like.
-	Notes []string `json:"notes,omitempty"`
-}
-
-// DocumentDerivation is what one document had to say.
-type DocumentDerivation struct {
-	Layer      Layer                 `json:"layer"`
-	Name       string                `json:"name"`
-	Outcome    string                `json:"outcome"` // allows, denies, or says nothing
-	Statements []StatementDerivation `json:"statements"`
-}
-
-// StatementDerivation is what one statement had to say.
-type StatementDerivation struct {
-	Index   int    `json:"index"` // from 0
-	Sid     string `json:"sid,omitempty"`
-	Effect  string `json:"effect"`
-	Matched bool   `json:"matched"`
-	// Failed is the first element that did not match: Principal, Action, Resource
-	// or Condition, with Why.
-	Failed string `json:"failed,omitempty"`
-	Why    string `json:"why,omitempty"`
-	// Conditions are there when they were looked at.
-	Conditions []ConditionDerivation `json:"conditions,omitempty"`
-}
-
-// ConditionDerivation is what one condition compared.
-type ConditionDerivation struct {
-	Operator string   `json:"operator"`
-	Key      string   `json:"key"` // as the policy writes it
-	Policy   []string `json:"policy"`
-	Request  []string `json:"request"` // null: the key is absent
-	Holds    bool     `json:"holds"`
-}
-
-// GrantDerivation is why a grant of the caller did not fit.
-type GrantDerivation struct {
-	ID  string `json:"grantId"`
-	Why string `json:"why"`
+func Decide(req *Request, set *Set) Decision {
+	e := evaluation{req: req, set: set}
+	return e.decide()
 }

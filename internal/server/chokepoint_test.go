@@ -15,20 +15,13 @@ import (
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/policy"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
 // The denials of AWS.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 const (
-	deniedIdentity  = "because no identity-based policy allows the ACTION action"
-	deniedResource  = "because no resource-based policy allows the ACTION action"
-	deniedBoundary  = "because no permissions boundary allows the ACTION action"
-	deniedSession   = "because no session policy allows the ACTION action"
-	deniedSCP       = "because no service control policy allows the ACTION action"
-	deniedRCP       = "because no resource control policy allows the ACTION action"
-	deniedEndpoint  = "because no VPC endpoint policy allows the ACTION action"
-	deniedExplicit  = "with an explicit deny in a resource-based policy"
 	notVisible      = "User: " + rootARN + " is not authorized to perform: kms:%s on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 	notOfCiphertext = "User: " + rootARN + " is not authorized to perform: kms:%s on the resource associated with this ciphertext because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 )
@@ -142,7 +135,7 @@ func TestEveryOperationAsks(t *testing.T) {
 	}
 	h.must(h.srv.RunDue(context.Background())) // so that nothing is left to be stored
 	before := h.lastChange()
-	h.decider.deny(deniedResource)
+	h.decider.deny(policy.Decision{Layer: policy.ResourceLayer})
 	for _, c := range append(calls, w.byCiphertext()...) {
 		a := h.do(op(c.operation, c.body))
 		want := fmt.Sprintf("User: %s is not authorized to perform: kms:%s on resource: %s because no resource-based policy allows the kms:%s action", rootARN, c.action, c.resource, c.action)
@@ -203,8 +196,16 @@ func TestDenialWords(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	id, arn := h.newKey()
-	for _, reason := range []string{deniedIdentity, deniedResource, deniedBoundary, deniedSession, deniedSCP, deniedRCP, deniedEndpoint, deniedExplicit} {
-		h.decider.deny(reason)
+	for d, reason := range map[policy.Decision]string{
+		{Layer: policy.IdentityLayer}:                 "because no identity-based policy allows the ACTION action",
+		{Layer: policy.ResourceLayer}:                 "because no resource-based policy allows the ACTION action",
+		{Layer: policy.BoundaryLayer}:                 "because no permissions boundary allows the ACTION action",
+		{Layer: policy.SessionLayer}:                  "because no session policy allows the ACTION action",
+		{Layer: policy.ControlLayer}:                  "because no service control policy allows the ACTION action",
+		{Layer: policy.ResourceLayer, Explicit: true}: "with an explicit deny in a resource-based policy",
+		{Layer: policy.SessionLayer, Explicit: true}:  "with an explicit deny in a session policy",
+	} {
+		h.decider.deny(d)
 		want := "User: " + rootARN + " is not authorized to perform: kms:Encrypt on resource: " + arn + " " + strings.ReplaceAll(reason, "ACTION", "kms:Encrypt")
 		if a := h.do(op("Encrypt", `{"KeyId":"`+id+`","Plaintext":"AA=="}`)); a.message != want {
 			t.Errorf("message %q\nwant    %q", a.message, want)

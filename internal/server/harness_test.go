@@ -25,11 +25,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/policy"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files and docs/coverage.md")
@@ -99,6 +101,7 @@ func (h *harness) open(s *setup) {
 	s.Data = h.data
 	h.srv, err = New(context.Background(), s.Options)
 	h.must(err)
+	h.decider.Decider = h.srv.kms.Authorize
 	h.srv.kms.Authorize = h.decider
 	listen := func() net.Listener {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -193,33 +196,43 @@ func (c *gateClock) Now() time.Time {
 	return c.Manual.Now()
 }
 
-// switchDecider is RootOnly until it is told to deny.
+// switchDecider decides by policies until it is told to deny.
 type switchDecider struct {
-	rule atomic.Pointer[func(action, resource string) (reason string, denied bool)]
+	authz.Decider
+	rule atomic.Pointer[func(action, resource string) (d policy.Decision, denied bool)]
 }
 
-// deny makes it deny everything, for a reason in which ACTION stands for the
-// action.
-func (d *switchDecider) deny(reason string) {
-	rule := func(action, _ string) (string, bool) { return strings.ReplaceAll(reason, "ACTION", action), true }
-	d.rule.Store(&rule)
+// deny makes it deny everything, for the reason of d.
+func (s *switchDecider) deny(d policy.Decision) {
+	rule := func(_, _ string) (policy.Decision, bool) { return d, true }
+	s.rule.Store(&rule)
 }
 
 // denyIf makes it deny what fn tells.
-func (d *switchDecider) denyIf(fn func(action, resource string) bool) {
-	rule := func(action, resource string) (string, bool) { return "because of a test", fn(action, resource) }
-	d.rule.Store(&rule)
+func (s *switchDecider) denyIf(fn func(action, resource string) bool) {
+	rule := func(action, resource string) (policy.Decision, bool) {
+		return policy.Decision{Layer: policy.IdentityLayer}, fn(action, resource)
+	}
+	s.rule.Store(&rule)
 }
 
-func (d *switchDecider) allow() { d.rule.Store(nil) }
+func (s *switchDecider) allow() { s.rule.Store(nil) }
 
-func (d *switchDecider) Decide(ctx context.Context, req *authz.Request) authz.Decision {
-	if rule := d.rule.Load(); rule != nil {
-		if reason, denied := (*rule)(req.Action, req.Resource); denied {
-			return authz.Decision{Reason: reason}
+func (s *switchDecider) Decide(ctx context.Context, call *api.Call, req *authz.Request) (policy.Decision, error) {
+	if rule := s.rule.Load(); rule != nil {
+		if d, denied := (*rule)(req.Action, req.Resource); denied {
+			return d, nil
 		}
 	}
-	return authz.RootOnly{}.Decide(ctx, req)
+	return s.Decider.Decide(ctx, call, req)
+}
+
+// Explain has nothing to tell of what a rule denied.
+func (s *switchDecider) Explain(ctx context.Context, call *api.Call, req *authz.Request) (*policy.Derivation, error) {
+	if s.rule.Load() != nil {
+		return nil, nil
+	}
+	return s.Decider.Explain(ctx, call, req)
 }
 
 // request is one call as a client sends it. What is empty is as a good client
@@ -427,11 +440,11 @@ func readRecords(dir string) (out []record, err error) {
 	return out, nil
 }
 
-// recordsOf are the records of one call.
+// recordsOf are the records of one call, as the caller's account has them.
 func (h *harness) recordsOf(requestID string) (out []record) {
 	h.Helper()
 	for _, rec := range h.records() {
-		if rec.RequestID == requestID {
+		if rec.RequestID == requestID && rec.UserIdentity.Type != "AWSAccount" {
 			out = append(out, rec)
 		}
 	}

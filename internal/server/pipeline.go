@@ -296,6 +296,9 @@ func (p *pipeline) record(call *api.Call, buf *buffers, failure *callError) erro
 			return nil
 		}
 	}
+	if len(audit.OtherAccounts(call)) > 0 {
+		return p.trail.JournalAll(ctx, audit.CallRecords(call, err))
+	}
 	buf.record = audit.AppendCall(buf.record[:0], call, err)
 	return p.trail.Journal(ctx, buf.record)
 }

@@ -17,6 +17,7 @@ import (
 	"bufio"
 
 	"github.com/kagimori/kagimori/internal/localca"
+	"github.com/kagimori/kagimori/internal/policy"
 )
 
 // TestRecords compares the whole record of every kind of call with
@@ -75,7 +76,7 @@ func TestRecords(t *testing.T) {
 	} {
 		g.step(c.name, c.r, c.status)
 	}
-	h.decider.deny(deniedIdentity)
+	h.decider.deny(policy.Decision{Layer: policy.IdentityLayer})
 	for _, c := range []struct{ operation, body string }{
 		{"Encrypt", `{"KeyId":"alias/first","Plaintext":"AA=="}`},
 		{"CreateKey", `{}`},
