@@ -16,8 +16,8 @@ import (
 // newCall begins the call that r makes.
 func newCall(r *http.Request, now time.Time) *api.Call {
 	call := &api.Call{
-		Service: serviceName, RequestID: uuid.NewString(), EventID: uuid.NewString(), Time: now,
-		UserAgent: r.UserAgent(), Host: r.Host,
+		RequestID: uuid.NewString(), EventID: uuid.NewString(), Time: now,
+		UserAgent: r.UserAgent(), Host: r.Host, Referer: r.Referer(),
 		Caller: api.Principal{Type: api.Unknown},
 	}
 	if c, ok := r.Context().Value(connKey{}).(*conn); ok {

@@ -282,7 +282,7 @@ func TestAnswerWithoutDecision(t *testing.T) {
 		"wrapped error": fake(output, fmt.Errorf("%w: %s", store.ErrTampered, leak)),
 		"inner cause":   fake(output, awserr.Internal(errors.New(leak))),
 	} {
-		h.srv.pipeline.handlers["Decrypt"] = handler
+		h.srv.pipeline.handlers["kms"]["Decrypt"] = handler
 		a := h.do(op("Decrypt", `{"CiphertextBlob":"AAAA"}`))
 		a.wantError(t, 500, "KMSInternalException", "The request failed because of an internal error. It can be tried again.")
 		recs := h.recordsOf(a.id)
@@ -304,7 +304,7 @@ func TestAnswerWithoutDecision(t *testing.T) {
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	h := start(t)
-	h.srv.pipeline.handlers["Decrypt"] = func(context.Context, *api.Call, any) (any, error) { panic("not meant to happen") }
+	h.srv.pipeline.handlers["kms"]["Decrypt"] = func(context.Context, *api.Call, any) (any, error) { panic("not meant to happen") }
 	a := h.do(op("Decrypt", `{"CiphertextBlob":"AAAA"}`))
 	a.wantError(t, 500, "KMSInternalException", "")
 	if recs := h.recordsOf(a.id); len(recs) != 1 {

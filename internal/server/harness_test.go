@@ -41,6 +41,7 @@ const (
 	testKeyID   = "AKIAIOSFODNN7EXAMPLE"
 	testSecret  = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 	testRegion  = "eu-central-1"
+	contentType = "application/x-amz-json-1.1"
 	rootARN     = "arn:aws:iam::" + testAccount + ":root"
 )
 
@@ -279,7 +280,7 @@ func (h *harness) http(r request) *http.Request {
 	sum := sha256.Sum256([]byte(r.body))
 	credentials := aws.Credentials{AccessKeyID: cmp.Or(r.keyID, testKeyID), SecretAccessKey: cmp.Or(r.secret, testSecret), SessionToken: r.token}
 	h.must(v4.NewSigner().SignHTTP(context.Background(), credentials, req, hex.EncodeToString(sum[:]),
-		cmp.Or(r.service, serviceName), cmp.Or(r.region, testRegion), h.clock.Now().Add(r.skew)))
+		cmp.Or(r.service, "kms"), cmp.Or(r.region, testRegion), h.clock.Now().Add(r.skew)))
 	return req
 }
 

@@ -16,33 +16,36 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	calls    *prometheus.CounterVec
-	ops      map[string]operationMetrics // of every operation of the table
-	other    operationMetrics            // everything else
+	ops      map[*wire.Operation]operationMetrics // of every operation of the tables
+	other    operationMetrics                     // everything else
 }
 
 // operationMetrics are those of one operation, looked up once.
 type operationMetrics struct {
-	name    string
+	service, name string
+
 	success prometheus.Counter
 	seconds prometheus.Observer
 }
 
 func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry(), ops: map[string]operationMetrics{}}
+	m := &metrics{registry: prometheus.NewRegistry(), ops: map[*wire.Operation]operationMetrics{}}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "kagimori_calls_total", Help: "Calls by operation and result: Success or the error code.",
-	}, []string{"operation", "result"})
+		Name: "kagimori_calls_total", Help: "Calls by service, operation and result: Success or the error code.",
+	}, []string{"service", "operation", "result"})
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "kagimori_call_seconds", Help: "Time from the end of a call's header to its answer, which its durable record precedes.",
 		Buckets: []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
-	}, []string{"operation"})
-	row := func(name string) operationMetrics {
-		return operationMetrics{name, m.calls.WithLabelValues(name, "Success"), seconds.WithLabelValues(name)}
+	}, []string{"service", "operation"})
+	row := func(service, name string) operationMetrics {
+		return operationMetrics{service, name, m.calls.WithLabelValues(service, name, "Success"), seconds.WithLabelValues(service, name)}
 	}
-	for _, op := range wire.KMS {
-		m.ops[op.Name] = row(op.Name)
+	for _, service := range wire.Services {
+		for _, op := range service.Operations {
+			m.ops[op] = row(service.Name, op.Name)
+		}
 	}
-	m.other = row("Unknown")
+	m.other = row("", "Unknown")
 
 	up := func(name, help string, err func() error) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
@@ -66,7 +69,7 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *
 	return m
 }
 
-func (m *metrics) observe(operation string, failure *callError, d time.Duration) {
+func (m *metrics) observe(operation *wire.Operation, failure *callError, d time.Duration) {
 	row, ok := m.ops[operation]
 	if !ok {
 		row = m.other
@@ -74,7 +77,7 @@ func (m *metrics) observe(operation string, failure *callError, d time.Duration)
 	if failure == nil {
 		row.success.Inc()
 	} else {
-		m.calls.WithLabelValues(row.name, failure.Code).Inc()
+		m.calls.WithLabelValues(row.service, row.name, failure.Code).Inc()
 	}
 	row.seconds.Observe(d.Seconds())
 }

@@ -26,9 +26,8 @@ import (
 )
 
 const (
-	// serviceName is the signing name of the one service there is.
-	serviceName = "kms"
-	contentType = "application/x-amz-json-1.1"
+	// globalRegion is where records of what is the same in all Regions belong.
+	globalRegion = "us-east-1"
 
 	// maxBody is the largest request body in bytes. The largest that AWS takes
 	// is an attestation document of 256 KiB in base64.
@@ -48,7 +47,7 @@ const (
 // record, answer.
 type pipeline struct {
 	verifier *sigv4.Verifier
-	handlers map[string]api.Handler
+	handlers map[string]map[string]api.Handler // by service, then operation
 	trail    *audit.Trail
 	clock    clock.Clock
 	log      *slog.Logger
@@ -60,7 +59,7 @@ type pipeline struct {
 	unrecorded int // authentication failures since the last that was recorded
 }
 
-func newPipeline(verifier *sigv4.Verifier, handlers map[string]api.Handler, trail *audit.Trail, clk clock.Clock, log *slog.Logger, m *metrics) *pipeline {
+func newPipeline(verifier *sigv4.Verifier, handlers map[string]map[string]api.Handler, trail *audit.Trail, clk clock.Clock, log *slog.Logger, m *metrics) *pipeline {
 	return &pipeline{verifier: verifier, handlers: handlers, trail: trail, clock: clk, log: log, metrics: m,
 		bodies: semaphore.NewWeighted(largeBodies), failures: rate.NewLimiter(recordedFailures, recordedFailuresBurst)}
 }
@@ -93,34 +92,43 @@ func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := newCall(r, start)
 	defer call.Close()
 
-	out, failure := p.run(r, call, buf)
+	to, out, failure := p.run(r, call, buf)
 	status := http.StatusOK
+	if failure != nil {
+		failure.Error = to.service.Own(failure.Error)
+	}
 	if err := p.record(call, buf, failure); err != nil {
 		failure = &callError{Error: awserr.Internal(fmt.Errorf("the audit record could not be written: %w", err))}
 	}
 	if failure == nil {
-		buf.answer = wire.AppendOutput(buf.answer, out)
+		buf.answer = to.operation.AppendOutput(buf.answer, out, call.RequestID)
 	} else {
 		if failure.Cause != nil {
 			p.log.Error("internal error", "operation", call.Operation, "requestID", call.RequestID, "error", failure.Cause)
 		}
-		status = failure.Status
-		buf.answer = wire.AppendError(buf.answer, failure.Error)
+		buf.answer, status = to.service.AppendError(buf.answer, failure.Error, call.RequestID)
 	}
 
 	h := w.Header()
 	h["X-Amzn-Requestid"] = []string{call.RequestID}
-	h["Content-Type"] = jsonContentType
+	h["Content-Type"] = to.service.ContentType()
 	h["Content-Length"] = []string{strconv.Itoa(len(buf.answer))}
 	if failure != nil && failure.hangUp {
 		h.Set("Connection", "close")
 	}
 	w.WriteHeader(status)
 	w.Write(buf.answer) // a client that is gone is no error of ours
-	p.metrics.observe(call.Operation, failure, p.clock.Now().Sub(start))
+	p.metrics.observe(to.operation, failure, p.clock.Now().Sub(start))
 }
 
-var jsonContentType = []string{contentType}
+// target is what a request is for.
+type target struct {
+	service   *wire.Service   // one of the unknown ones if the request names none
+	operation *wire.Operation // nil if the request names none
+	form      *wire.Form      // the parameters of a Query request
+	err       error           // why there is no operation, or none that can be done
+	name      string          // of the operation, as the request has it
+}
 
 // callError is a failed call. A call that failed before it was authenticated is
 // a stranger's.
@@ -131,56 +139,120 @@ type callError struct {
 }
 
 // run does the work of a call up to its output.
-func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (out any, failure *callError) {
+func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (to target, out any, failure *callError) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.log.Error("panic", "operation", call.Operation, "requestID", call.RequestID, "panic", v, "stack", string(debug.Stack()))
 			out, failure = nil, &callError{Error: awserr.Internal(nil)}
 		}
 	}()
-	if r.Method != http.MethodPost || r.URL.Path != "/" {
-		return nil, &callError{Error: notPost(r), stranger: true, hangUp: true}
+	header := strings.Join(r.Header["X-Amz-Target"], ",") // two of them name no operation
+	query := isQuery(r, header)
+	to.service = wire.UnknownJSON
+	if query {
+		to.service = wire.UnknownQuery
 	}
-	target := strings.Join(r.Header["X-Amz-Target"], ",") // two of them name no operation
-	if target == "" && r.URL.RawQuery != "" {
-		target = r.URL.Query().Get("X-Amz-Target") // presigned
+	if r.URL.Path != "/" || r.Method != http.MethodPost && !(query && r.Method == http.MethodGet) {
+		return to, nil, &callError{Error: notServed(r), stranger: true, hangUp: true}
 	}
-	op, opErr := wire.Lookup(target)
-	if op != nil {
-		call.Operation, call.ReadOnly = op.Name, op.ReadOnly
+	if !query {
+		if header == "" && r.URL.RawQuery != "" {
+			header = r.URL.Query().Get("X-Amz-Target") // presigned
+		}
+		to.name = header
+		to.service, to.operation, to.err = wire.Lookup(header)
+		to.describe(call)
 	}
 	body, release, err := p.readBody(r, buf)
 	defer release()
 	if err != nil {
-		return nil, &callError{Error: err, stranger: true, hangUp: true}
+		return to, nil, &callError{Error: err, stranger: true, hangUp: true}
 	}
-	if err := p.authenticate(r, call, body); err != nil {
-		return nil, &callError{Error: awserr.From(err), stranger: true}
+	if query {
+		parameters := body
+		if r.Method == http.MethodGet {
+			parameters = []byte(r.URL.RawQuery)
+		}
+		var err error
+		if to.form, err = wire.ParseForm(parameters); err != nil {
+			return to, nil, &callError{Error: awserr.From(err), stranger: true}
+		}
+		to.name = to.form.Get("Action")
+		to.service, to.operation, to.err = wire.LookupAction(to.form)
+		to.describe(call)
 	}
-	if opErr != nil {
-		call.Operation = clip(target, 128)
-		return nil, &callError{Error: awserr.From(opErr)}
+	unsigned := to.operation != nil && to.operation.Unsigned
+	if !unsigned {
+		if err := p.authenticate(r, call, to.service, body); err != nil {
+			return to, nil, &callError{Error: awserr.From(err), stranger: true}
+		}
+	}
+	if to.err != nil {
+		if to.operation == nil {
+			call.Operation = clip(to.name, 128)
+		}
+		return to, nil, &callError{Error: awserr.From(to.err)}
 	}
 	// The journal is asked before anything is done, so that a full disk
 	// changes nothing.
 	if err := p.trail.Ready(); err != nil {
-		return nil, &callError{Error: awserr.Internal(err)}
+		return to, nil, &callError{Error: awserr.Internal(err), stranger: unsigned}
 	}
+	out, err2 := p.handle(r.Context(), call, to, body)
+	if err2 != nil {
+		return to, nil, &callError{Error: handlerError(r.Context(), err2), stranger: unsigned}
+	}
+	return to, out, nil
+}
+
+// isQuery tells a request in the Query protocol, which has its parameters in an
+// HTML form or, with GET, in the URL.
+func isQuery(r *http.Request, target string) bool {
+	if r.Method == http.MethodGet {
+		return r.URL.Query().Has("Action")
+	}
+	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	return target == "" && strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded")
+}
+
+// describe tells the call what it is for, as far as that is known.
+func (to *target) describe(call *api.Call) {
+	call.Service = to.service.Name
+	if to.operation != nil {
+		call.Operation, call.ReadOnly = to.operation.Name, to.operation.ReadOnly
+		if to.operation.Unsigned {
+			call.Region = globalRegion
+		}
+	}
+	if to.service.Global {
+		call.Region = globalRegion
+	}
+}
+
+// handle decodes the request and has the operation done.
+func (p *pipeline) handle(ctx context.Context, call *api.Call, to target, body []byte) (any, error) {
+	op := to.operation
 	in := op.NewInput()
-	if err := op.Decode(body, in); err != nil {
-		return nil, &callError{Error: awserr.From(err)}
+	var err error
+	if to.form != nil {
+		err = op.DecodeForm(to.form, in)
+	} else {
+		err = op.Decode(body, in)
+	}
+	if err != nil {
+		return nil, err
 	}
 	call.Input = in
-	handler := p.handlers[op.Name]
+	handler := p.handlers[op.Service.Name][op.Name]
 	if handler == nil {
-		return nil, &callError{Error: awserr.New(awserr.UnsupportedOperation, "The operation %s is not supported by this version of Kagimori.", op.Name)}
+		return nil, op.Unsupported()
 	}
-	out, err2 := handler(r.Context(), call, in)
-	if err2 != nil {
-		return nil, &callError{Error: handlerError(r.Context(), err2)}
+	out, err := handler(ctx, call, in)
+	if err != nil {
+		return nil, err
 	}
 	if !call.Authorized() {
-		return nil, &callError{Error: awserr.Internal(fmt.Errorf("%s answered without an authorization decision", op.Name))}
+		return nil, fmt.Errorf("%s answered without an authorization decision", op.Name)
 	}
 	return out, nil
 }
@@ -192,7 +264,7 @@ func handlerError(ctx context.Context, err error) *awserr.Error {
 	return awserr.From(err)
 }
 
-func notPost(r *http.Request) *awserr.Error {
+func notServed(r *http.Request) *awserr.Error {
 	return awserr.New(awserr.MalformedHttpRequest, "%s %s is not served here. AWS KMS calls are POST requests to /.", clip(r.Method, 16), clip(r.URL.Path, 64))
 }
 
@@ -246,21 +318,34 @@ func tooLarge() *awserr.Error {
 	return awserr.New(awserr.RequestEntityTooLarge, "The request body is larger than %d bytes.", maxBody)
 }
 
-// authenticate finds out who calls, and where, from the signature.
-func (p *pipeline) authenticate(r *http.Request, call *api.Call, body []byte) error {
+// authenticate finds out who calls, and where, from the signature, which must be
+// for the service. A request that names no service is for the one it is signed for.
+func (p *pipeline) authenticate(r *http.Request, call *api.Call, service *wire.Service, body []byte) error {
 	res, err := p.verifier.Verify(r, body)
+	if service.Name == "" {
+		if signed := wire.ServiceNamed(res.Service); signed != nil {
+			service = signed
+		}
+	}
 	switch {
 	case err != nil:
-	case res.Service != serviceName:
-		err = awserr.New(awserr.InvalidSignature, "Credential should be scoped to correct service: '%s'.", serviceName)
+	case service.Name == "":
+		err = awserr.New(awserr.InvalidSignature, "Credential should be scoped to a valid service.")
+	case res.Service != service.Name:
+		err = awserr.New(awserr.InvalidSignature, "Credential should be scoped to correct service: '%s'.", service.Name)
 	case !isRegion(res.Region):
 		err = awserr.New(awserr.InvalidSignature, "Credential should be scoped to a valid region.")
 	default:
-		call.Caller, call.Region = res.Principal, res.Region
-		return nil
+		call.Caller = res.Principal
 	}
-	call.Caller.AccessKeyID = res.AccessKeyID // who has it is not known
-	if isRegion(res.Region) {
+	if err != nil {
+		call.Caller.AccessKeyID = res.AccessKeyID // who has it is not known
+	}
+	call.Service = service.Name
+	switch {
+	case service.Global:
+		call.Region = globalRegion
+	case isRegion(res.Region):
 		call.Region = res.Region
 	}
 	return err
@@ -307,7 +392,7 @@ func (p *pipeline) record(call *api.Call, buf *buffers, failure *callError) erro
 // recorded.
 func (p *pipeline) recordStranger(call *api.Call) bool {
 	if call.Operation == "" {
-		return false // not a call of the KMS API
+		return false // not a call of an API
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

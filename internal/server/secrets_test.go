@@ -136,7 +136,7 @@ func TestSecretsStayInside(t *testing.T) {
 	}
 
 	// Every operation with every member, then with each secret damaged.
-	for _, o := range wire.KMS {
+	for _, o := range wire.KMS.Operations {
 		in := fillAll(reflect.TypeOf(o.NewInput()).Elem(), w.key)
 		body, err := json.Marshal(in)
 		h.must(err)

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
@@ -71,7 +72,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health)
 	s := &Server{
 		opts: opts, kms: service, metrics: m,
-		pipeline: newPipeline(sigv4.New(principals.Lookup, opts.Clock), service.Handlers(), d.Trail, opts.Clock, opts.Log, m),
+		pipeline: newPipeline(sigv4.New(principals.Lookup, opts.Clock), map[string]map[string]api.Handler{"kms": service.Handlers()}, d.Trail, opts.Clock, opts.Log, m),
 	}
 	service.Start()
 	return s, nil

@@ -224,7 +224,7 @@ func TestTwoTargets(t *testing.T) {
 	r.Header.Add("X-Amz-Target", "TrentService.CreateKey")
 	sum := sha256.Sum256(nil)
 	h.must(v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: testKeyID, SecretAccessKey: testSecret}, r,
-		hex.EncodeToString(sum[:]), serviceName, testRegion, h.clock.Now()))
+		hex.EncodeToString(sum[:]), "kms", testRegion, h.clock.Now()))
 	var b bytes.Buffer
 	h.must(r.Write(&b))
 	a, err := h.send(b.Bytes())
@@ -374,7 +374,7 @@ func TestPresigned(t *testing.T) {
 		h.must(err)
 		sum := sha256.Sum256([]byte(body))
 		uri, _, err := v4.NewSigner().PresignHTTP(context.Background(), aws.Credentials{AccessKeyID: testKeyID, SecretAccessKey: testSecret}, r,
-			hex.EncodeToString(sum[:]), serviceName, testRegion, h.clock.Now())
+			hex.EncodeToString(sum[:]), "kms", testRegion, h.clock.Now())
 		h.must(err)
 		signed, err := http.NewRequest("POST", uri, strings.NewReader(body))
 		h.must(err)

@@ -8,9 +8,7 @@ import (
 	"io"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -24,14 +22,11 @@ const (
 	// maxDepth is how deep arrays and objects may nest. The inputs of KMS need
 	// three levels; the rest is for members that AWS may add.
 	maxDepth = 16
-	// maxViolations is how many broken constraints a message spells out. All are
-	// counted.
-	maxViolations = 16
 	// maxSeconds bounds times to the years that have four digits.
 	maxSeconds = 253402300799
 )
 
-// Decode reads the body of a request into in, which NewInput made, and checks it
+// Decode reads the JSON body of a request into in, which NewInput made, and checks it
 // against the constraints of the model. An empty body is an empty object, null
 // members count as absent, and members that the operation does not have are
 // ignored.
@@ -40,29 +35,29 @@ const (
 // JSON of such an input, else ValidationException naming every constraint that is
 // not kept. in is then of no use.
 func (o *Operation) Decode(body []byte, in any) error {
-	v := reflect.ValueOf(in).Elem()
-	if v.Type() != o.input.typ {
-		panic(fmt.Sprintf("wire: %T is not the input of %s", in, o.Name))
-	}
+	v := o.structure(in)
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	if err := d.decode(body, o.input, v); err != nil {
 		return err
 	}
-	if d.violations > 0 {
-		return awserr.New(awserr.Validation, "%s", d.validationMessage())
+	return d.err()
+}
+
+// structure is what in, which must be an input of the operation, points to.
+func (o *Operation) structure(in any) reflect.Value {
+	v := reflect.ValueOf(in).Elem()
+	if v.Type() != o.input.typ {
+		panic(fmt.Sprintf("wire: %T is not the input of %s", in, o.Name))
 	}
-	return nil
+	return v
 }
 
 // decoder reads one body. It is made for the pool.
 type decoder struct {
 	src  bytes.Buffer
 	json jsontext.Decoder
-
-	path       []byte // of the value being read, as messages have it: tags.1.member.tagKey
-	violations int
-	messages   []string // of the first maxViolations
+	validator
 }
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
@@ -71,7 +66,7 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 func (d *decoder) release() {
 	d.src = bytes.Buffer{}
 	d.json.Reset(&d.src)
-	d.path, d.violations, d.messages = d.path[:0], 0, nil
+	d.reset()
 	decoders.Put(d)
 }
 
@@ -177,7 +172,7 @@ func (d *decoder) value(s *shape, v reflect.Value) error {
 		encoded := unquote(raw)
 		data, err := base64.StdEncoding.AppendDecode(make([]byte, 0, base64.StdEncoding.DecodedLen(len(encoded))), encoded)
 		if err != nil {
-			return serialization(fmt.Sprintf("The value at '%s' is not valid Base64.", d.path))
+			return notBase64(d.path)
 		}
 		v.SetBytes(data)
 		d.check(s, int64(len(data)), "")
@@ -230,7 +225,7 @@ func (d *decoder) members(s *shape, v reflect.Value) error {
 	for i := range s.members {
 		if m := &s.members[i]; m.required && seen&(1<<i) == 0 {
 			d.enter(mark, m.lower)
-			d.violated("Value null", "not be null")
+			d.missing()
 		}
 	}
 	d.path = d.path[:mark]
@@ -245,11 +240,10 @@ func (d *decoder) list(s *shape, v reflect.Value) error {
 	v.Set(reflect.MakeSlice(s.typ, 0, 0)) // an empty list is not an absent one
 	mark := len(d.path)
 	for n := 0; d.json.PeekKind() != ']'; n++ {
-		d.path = strconv.AppendInt(append(d.path[:mark], '.'), int64(n+1), 10)
-		d.path = append(d.path, ".member"...)
+		d.enterItem(mark, n)
 		if d.json.PeekKind() == 'n' {
 			// Dropping it in silence would change what the caller asked for.
-			d.violated("Value null", "not be null")
+			d.missing()
 			if err := d.skip(); err != nil {
 				return err
 			}
@@ -283,7 +277,7 @@ func (d *decoder) mapping(v reflect.Value) error {
 		key := string(unquote(name))
 		if d.json.PeekKind() == 'n' { // as in a list
 			d.enter(mark, truncate(key))
-			d.violated("Value null", "not be null")
+			d.missing()
 			d.path = d.path[:mark]
 			if err := d.skip(); err != nil {
 				return err
@@ -316,68 +310,6 @@ func (d *decoder) skip() error {
 			return nil
 		}
 	}
-}
-
-// enter makes the path of a member, where mark is the end of its parent's path.
-func (d *decoder) enter(mark int, name string) {
-	d.path = d.path[:mark]
-	if mark > 0 {
-		d.path = append(d.path, '.')
-	}
-	d.path = append(d.path, name...)
-}
-
-// check holds a value against its rule. n is what min and max count: characters,
-// bytes, items, or the number itself; str is the value of a text.
-func (d *decoder) check(s *shape, n int64, str string) {
-	r := s.rule
-	if r == nil {
-		return
-	}
-	if r.limited && (n < r.min || n > r.max) {
-		what, limit := "have length ", "greater than or equal to "
-		bound := r.min
-		if s.kind == integer {
-			what, str = "have value ", strconv.FormatInt(n, 10)
-		}
-		if n > r.max {
-			limit, bound = "less than or equal to ", r.max
-		}
-		d.violated(s.echo(str), what+limit+strconv.FormatInt(bound, 10))
-		if n > r.max {
-			return // and do not match a pattern against a value of any size
-		}
-	}
-	if r.pattern != nil && !r.pattern.MatchString(str) {
-		d.violated(s.echo(str), "satisfy regular expression pattern: "+r.patternText)
-	}
-	if r.enum != nil && !slices.Contains(r.enum, str) {
-		d.violated(s.echo(str), "satisfy enum value set: "+r.enumText)
-	}
-}
-
-// echo is how a message names a value. Secrets, blobs and lists are not repeated.
-func (s *shape) echo(str string) string {
-	if s.secret || s.kind != text && s.kind != integer {
-		return "Value"
-	}
-	return "Value '" + truncate(str) + "'"
-}
-
-// violated notes that the value at the present path breaks a constraint.
-func (d *decoder) violated(value, constraint string) {
-	if d.violations++; d.violations <= maxViolations {
-		d.messages = append(d.messages, fmt.Sprintf("%s at '%s' failed to satisfy constraint: Member must %s", value, d.path, constraint))
-	}
-}
-
-// validationMessage is the message of AWS for all violations.
-func (d *decoder) validationMessage() string {
-	plural := "s"
-	if d.violations == 1 {
-		plural = ""
-	}
-	return fmt.Sprintf("%d validation error%s detected: %s", d.violations, plural, strings.Join(d.messages, "; "))
 }
 
 // token is what a value of the kind begins with; a boolean also with 'f'.
@@ -420,6 +352,10 @@ var (
 
 func serialization(message string) *awserr.Error {
 	return awserr.New(awserr.Serialization, "%s", message)
+}
+
+func notBase64(path []byte) *awserr.Error {
+	return serialization(fmt.Sprintf("The value at '%s' is not valid Base64.", path))
 }
 
 // malformed is the answer to a body that is not JSON.

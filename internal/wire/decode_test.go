@@ -303,15 +303,15 @@ func FuzzDecode(f *testing.F) {
 		"ImportKeyMaterial": `{"KeyId":"k","ImportToken":"AA==","EncryptedKeyMaterial":"AA==","ValidTo":1700000000.5}`,
 		"ListKeys":          ``,
 	}
-	for i, op := range KMS {
-		f.Add(uint8(i), AppendOutput(nil, snapshotFilling.newFilled(operations[i].in)))
-		f.Add(uint8(i), AppendOutput(nil, awkwardFilling.newFilled(operations[i].in)))
+	for i, op := range KMS.Operations {
+		f.Add(uint8(i), AppendOutput(nil, snapshotFilling.newFilled(kmsOperations[i].in)))
+		f.Add(uint8(i), AppendOutput(nil, awkwardFilling.newFilled(kmsOperations[i].in)))
 		if body, ok := valid[op.Name]; ok {
 			f.Add(uint8(i), []byte(body))
 		}
 	}
 	f.Fuzz(func(t *testing.T, n uint8, body []byte) {
-		op := KMS[int(n)%len(KMS)]
+		op := KMS.Operations[int(n)%len(KMS.Operations)]
 		in := op.NewInput()
 		if err := op.Decode(body, in); err != nil {
 			e, ok := err.(*awserr.Error)

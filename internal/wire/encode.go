@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,7 +13,7 @@ import (
 	"github.com/kagimori/kagimori/internal/awserr"
 )
 
-// AppendOutput appends the body of an answer: the JSON of any output of the SDK,
+// AppendOutput appends the JSON body of an answer: the JSON of any output of the SDK,
 // or of any value made of the same types. Nothing is appended for nil and for
 // the outputs of operations that answer an empty body, such as DisableKey. Times
 // are epoch seconds with at most milliseconds, blobs are base64; members that are
@@ -47,14 +48,23 @@ func AppendParameters(dst []byte, v any) []byte {
 	return dst
 }
 
-// AppendError appends the body of an error answer. AWS leaves the message out of
-// some errors; so does this when it is empty.
-func AppendError(dst []byte, e *awserr.Error) []byte {
+// appendJSONError appends the body of an error answer. AWS leaves the message out
+// of some errors; so does this when it is empty. Organizations has reasons, and
+// Message in upper case.
+func appendJSONError(dst []byte, e *awserr.Error, reasons bool) []byte {
 	dst = append(dst, `{"__type":`...)
 	dst = appendText(dst, e.Code)
 	if e.Message != "" {
-		dst = append(dst, `,"message":`...)
+		name := `,"message":`
+		if reasons {
+			name = `,"Message":`
+		}
+		dst = append(dst, name...)
 		dst = appendText(dst, e.Message)
+	}
+	if reasons && e.Reason != "" {
+		dst = append(dst, `,"Reason":`...)
+		dst = appendText(dst, e.Reason)
 	}
 	return append(dst, '}')
 }
@@ -63,7 +73,7 @@ func AppendError(dst []byte, e *awserr.Error) []byte {
 // pointer are always written, as AWS does.
 func (s *shape) absent(v reflect.Value) bool {
 	switch {
-	case s.pointer, s.kind == blob, s.kind == list, s.kind == mapping:
+	case s.pointer, s.kind == blob, s.kind == list, s.kind == mapping, s.kind == union:
 		return v.IsNil()
 	case s.kind == text:
 		return v.Len() == 0
@@ -101,19 +111,35 @@ func appendValue(dst []byte, s *shape, v reflect.Value, record bool) []byte {
 		}
 		return append(dst, ']')
 	case mapping:
-		m := v.Interface().(map[string]string)
-		keys := make([]string, 0, 8) // on the stack for what is usual
-		for key := range m {
-			keys = append(keys, key)
-		}
-		slices.Sort(keys)
 		dst = append(dst, '{')
-		for _, key := range keys {
-			dst = appendText(separate(dst), key)
+		if m, ok := v.Interface().(map[string]string); ok {
+			keys := make([]string, 0, 8) // on the stack for what is usual
+			for key := range m {
+				keys = append(keys, key)
+			}
+			slices.Sort(keys)
+			for _, key := range keys {
+				dst = appendText(separate(dst), key)
+				dst = append(dst, ':')
+				dst = appendText(dst, m[key])
+			}
+			return append(dst, '}')
+		}
+		for _, key := range sortedKeys(v) {
+			dst = appendText(separate(dst), key.String())
 			dst = append(dst, ':')
-			dst = appendText(dst, m[key])
+			dst = appendValue(dst, s.item, v.MapIndex(key), record)
 		}
 		return append(dst, '}')
+	case union: // in records
+		variant := v.Elem().Elem()
+		for i := range s.members {
+			if m := &s.members[i]; m.variant == variant.Type() {
+				dst = append(append(dst, '{'), m.recName...)
+				return append(appendValue(dst, m.shape, variant.Field(0), record), '}')
+			}
+		}
+		return append(dst, "null"...)
 	default: // structure
 		dst = append(dst, '{')
 		for i := range s.members {
@@ -131,6 +157,13 @@ func appendValue(dst []byte, s *shape, v reflect.Value, record bool) []byte {
 		}
 		return append(dst, '}')
 	}
+}
+
+// sortedKeys are the keys of a map in order.
+func sortedKeys(v reflect.Value) []reflect.Value {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	return keys
 }
 
 // unrecorded tells whether an audit record leaves the value out.

@@ -80,7 +80,7 @@ func TestAppendParameters(t *testing.T) {
 // TestRecordsHoldNoSecrets: whatever the operation, a full input or output shows
 // none of its blobs, secrets and grant tokens.
 func TestRecordsHoldNoSecrets(t *testing.T) {
-	for _, op := range operations {
+	for _, op := range kmsOperations {
 		for _, p := range []any{op.in, op.out} {
 			record := AppendParameters(nil, snapshotFilling.newFilled(p))
 			if !json.Valid(record) {
@@ -97,14 +97,14 @@ func TestRecordsHoldNoSecrets(t *testing.T) {
 }
 
 func TestAppendError(t *testing.T) {
-	if got := AppendError(nil, awserr.New(awserr.InvalidCiphertext, "")); string(got) != `{"__type":"InvalidCiphertextException"}` {
+	if got := jsonError(nil, awserr.New(awserr.InvalidCiphertext, "")); string(got) != `{"__type":"InvalidCiphertextException"}` {
 		t.Errorf("%s", got)
 	}
 	e := awserr.Internal(bytes.ErrTooLarge)
-	if got := string(AppendError(nil, e)); !strings.HasPrefix(got, `{"__type":"KMSInternalException","message":"`) || strings.Contains(got, "bytes") {
+	if got := string(jsonError(nil, e)); !strings.HasPrefix(got, `{"__type":"KMSInternalException","message":"`) || strings.Contains(got, "bytes") {
 		t.Errorf("%s", got)
 	}
-	if got := AppendError([]byte("x"), awserr.New(awserr.NotFound, "Alias \"鍵\"\n")); string(got) != `x{"__type":"NotFoundException","message":"Alias \"鍵\"\n"}` {
+	if got := jsonError([]byte("x"), awserr.New(awserr.NotFound, "Alias \"鍵\"\n")); string(got) != `x{"__type":"NotFoundException","message":"Alias \"鍵\"\n"}` {
 		t.Errorf("%s", got)
 	}
 }

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	_ "embed"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -11,65 +9,23 @@ import (
 	"sync"
 	"time"
 
+	iam "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/smithy-go/middleware"
 )
 
-// kms.json holds the constraints of AWS's service model. It is generated; see
-// modelgen for how and from what.
-//
-//go:generate go run ./modelgen $KMS_FACTS/validation.json kms.json
-//go:embed kms.json
-var modelText []byte
-
-// model is the content of kms.json.
-var model = func() (m struct {
-	Operations map[string]struct {
-		Input  string // name of a shape
-		NoBody bool   // the answer has an empty body
-	}
-	Sensitive []string // member names that AWS marks as sensitive
-	Shapes    map[string]struct {
-		Range    *[2]int64
-		Pattern  string
-		Enum     []string
-		Item     string            // shape of a list's items
-		Members  map[string]string // member name to shape
-		Required []string          // member names
-	}
-}) {
-	if err := json.Unmarshal(modelText, &m); err != nil {
-		panic("wire: kms.json: " + err.Error())
-	}
-	return m
-}()
-
-// secret holds the member names whose values are repeated neither in an error
-// message nor in an audit record: what the model marks as sensitive, and grant
-// tokens, since whoever has one can use its grant. Blobs are left out anyway.
-var secret = func() map[string]bool {
-	m := map[string]bool{
-		"GrantToken":                       true,
-		"GrantTokens":                      true,
-		"XksProxyAuthenticationCredential": true,
-	}
-	for _, name := range model.Sensitive {
-		m[name] = true
-	}
-	return m
-}()
-
-// kind is what a value is on the wire.
+// kind is what a value is on the wire, in JSON and in the Query protocol.
 type kind int
 
 const (
 	text      kind = iota // JSON string
 	boolean               // true, false
-	integer               // JSON number, 32 bits, signed
-	timestamp             // JSON number, epoch seconds
-	blob                  // JSON string, base64
-	list                  // JSON array
-	mapping               // JSON object, any names, text values
-	structure             // JSON object, known members
+	integer               // number, 32 bits, signed
+	timestamp             // JSON number, epoch seconds; ISO 8601
+	blob                  // base64
+	list                  // JSON array; NAME.member.N, <member>
+	mapping               // JSON object, any names; NAME.entry.N.key and .value, <entry>
+	structure             // JSON object, known members; NAME.MEMBER, <MEMBER>
+	union                 // a structure with exactly one member; only Query reads it
 )
 
 // shape is how one Go type looks on the wire. The shape of a request also holds
@@ -78,22 +34,23 @@ type shape struct {
 	kind    kind
 	typ     reflect.Type // without the pointer
 	pointer bool         // the Go value is a *typ
-	secret  bool         // see secret; goes for all that is within
-	noBody  bool         // as an answer: the body is empty
+	secret  bool         // see secrets; goes for all that is within
+	noBody  bool         // as an answer: the body is empty, or has no result
 
-	rule    *rule // nil if there is nothing to check
-	item    *shape
-	members []member       // of a structure, in the order of the Go type
+	rule    *rule          // nil if there is nothing to check
+	item    *shape         // of a list, or the values of a mapping
+	members []member       // of a structure, in the order of the Go type, or of a union
 	byName  map[string]int // index into members
 }
 
 // member is one member of a structure.
 type member struct {
-	name     string // KeyId
-	lower    string // keyId, as messages and records have it
-	wireName string // "KeyId":
-	recName  string // "keyId":
-	field    int    // index of the Go field
+	name     string       // KeyId, as on the wire
+	lower    string       // keyId, as messages and records have it
+	wireName string       // "KeyId":
+	recName  string       // "keyId":
+	field    int          // index of the Go field
+	variant  reflect.Type // of a union: the structure whose field it is
 	required bool
 	shape    *shape
 }
@@ -120,12 +77,12 @@ var (
 // newShape makes the shape of a Go type. constraints names a shape of the model;
 // empty means none. A type that the protocol does not have, or one that the model
 // does not fit, is a programming error and panics.
-func newShape(t reflect.Type, constraints string, secret bool) *shape {
+func newShape(t reflect.Type, m *model, constraints string, secret bool) *shape {
 	s := &shape{typ: t, secret: secret}
 	if t.Kind() == reflect.Pointer {
 		s.pointer, s.typ = true, t.Elem()
 	}
-	facts, ok := model.Shapes[constraints]
+	facts, ok := m.Shapes[constraints]
 	if constraints != "" && !ok {
 		panic("wire: the model lacks " + constraints)
 	}
@@ -147,8 +104,6 @@ func newShape(t reflect.Type, constraints string, secret bool) *shape {
 		s.kind = timestamp
 	case s.typ == bytesType:
 		s.kind = blob
-	case s.typ == textMapType:
-		s.kind = mapping
 	case k == reflect.String:
 		s.kind = text
 	case k == reflect.Bool:
@@ -157,18 +112,24 @@ func newShape(t reflect.Type, constraints string, secret bool) *shape {
 		s.kind = integer
 	case k == reflect.Slice:
 		s.kind = list
-		s.item = newShape(s.typ.Elem(), facts.Item, secret)
+		s.item = newShape(s.typ.Elem(), m, facts.Item, secret)
+	case k == reflect.Map && s.typ.Key().Kind() == reflect.String:
+		s.kind = mapping
+		s.item = newShape(s.typ.Elem(), m, "", secret) // no model constrains one
+	case unions[s.typ] != nil:
+		s.kind = union
+		s.addVariants(m, constraints)
 	case k == reflect.Struct:
 		s.kind = structure
-		s.addMembers(constraints)
+		s.addMembers(modelOf(s.typ), constraints)
 	default:
 		panic(fmt.Sprintf("wire: type %v has no form on the wire", t))
 	}
 	return s
 }
 
-func (s *shape) addMembers(constraints string) {
-	facts := model.Shapes[constraints]
+func (s *shape) addMembers(m *model, constraints string) {
+	facts := m.Shapes[constraints]
 	required := map[string]bool{}
 	for _, name := range facts.Required {
 		required[name] = true
@@ -179,20 +140,24 @@ func (s *shape) addMembers(constraints string) {
 		if !f.IsExported() || f.Type == metadataType {
 			continue
 		}
-		of, ok := facts.Members[f.Name]
-		if constraints != "" && !ok {
-			panic(fmt.Sprintf("wire: the model lacks %s.%s", constraints, f.Name))
+		name := m.wireName(s.typ, f.Name)
+		of, ok := facts.Members[name]
+		if limits, known := newer[name]; constraints != "" && !ok && !known {
+			panic(fmt.Sprintf("wire: the model lacks %s.%s", constraints, name))
+		} else if constraints != "" && !ok {
+			of = name
+			m.Shapes[name] = constraint{Range: &limits}
 		}
-		lower := lowerCamel(f.Name)
-		s.byName[f.Name] = len(s.members)
+		lower := lowerCamel(name)
+		s.byName[name] = len(s.members)
 		s.members = append(s.members, member{
-			name:     f.Name,
+			name:     name,
 			lower:    lower,
-			wireName: strconv.Quote(f.Name) + ":",
+			wireName: strconv.Quote(name) + ":",
 			recName:  strconv.Quote(lower) + ":",
 			field:    i,
-			required: required[f.Name],
-			shape:    newShape(f.Type, of, s.secret || secret[f.Name]),
+			required: required[name],
+			shape:    newShape(f.Type, m, of, s.secret || m.secret(s.typ, f.Name)),
 		})
 	}
 	if len(s.members) > 64 {
@@ -200,21 +165,66 @@ func (s *shape) addMembers(constraints string) {
 	}
 }
 
+// unions are the interfaces of the SDK that stand for unions, with the structures
+// that implement them: TYPEMemberNAME, with one field Value.
+var unions = map[reflect.Type][]reflect.Type{
+	reflect.TypeFor[iam.PolicyIdentifier](): {
+		reflect.TypeFor[iam.PolicyIdentifierMemberInlinePolicyIdentifier](),
+		reflect.TypeFor[iam.PolicyIdentifierMemberPolicyArn](),
+		reflect.TypeFor[iam.PolicyIdentifierMemberPolicyType](),
+	},
+}
+
+func (s *shape) addVariants(m *model, constraints string) {
+	s.byName = map[string]int{}
+	for i, t := range unions[s.typ] {
+		name := strings.TrimPrefix(t.Name(), s.typ.Name()+"Member")
+		s.byName[name] = i
+		s.members = append(s.members, member{
+			name:    name,
+			lower:   lowerCamel(name),
+			recName: strconv.Quote(lowerCamel(name)) + ":",
+			variant: t,
+			shape:   newShape(t.Field(0).Type, m, m.Shapes[constraints].Members[name], s.secret),
+		})
+	}
+}
+
 // compilePattern makes a Go expression of one written for Java, which AWS matches
 // against the whole value.
 func compilePattern(java string) *regexp.Regexp {
+	if known, ok := patterns[java]; ok {
+		return known
+	}
 	expr := unicodeEscape.ReplaceAllString(java, `\x{$1}`)
-	// Java's \s has the vertical tab. The model uses \s only within brackets.
+	// Java's \s has the vertical tab. The models use \s only within brackets.
 	expr = strings.ReplaceAll(expr, `\s`, `\s\x0B`)
-	return regexp.MustCompile(`^(?:` + expr + `)$`)
+	if other, ok := rewritten[java]; ok {
+		expr = other
+	}
+	patterns[java] = regexp.MustCompile(`^(?:` + expr + `)$`)
+	return patterns[java]
 }
 
-var unicodeEscape = regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`)
+var (
+	unicodeEscape = regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`)
+
+	// patterns has what was compiled. Shapes with constraints, and so patterns, are
+	// made when the program starts only.
+	patterns = map[string]*regexp.Regexp{}
+
+	// rewritten has the patterns that look ahead, which Go's expressions cannot.
+	rewritten = map[string]string{
+		// An account alias: no hyphen at an end, nor two together. Its length is
+		// checked beside it.
+		`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: `[a-z0-9]+(-[a-z0-9]+)*`,
+	}
+)
 
 // lowerCamel is the name of a member in messages and records: keyId for KeyId.
-// CloudTrail leaves AWSAccountId as it is.
+// CloudTrail leaves AWSAccountId as it is, but writes aWSServiceName.
 func lowerCamel(name string) string {
-	if strings.HasPrefix(name, "AWS") {
+	if name == "AWSAccountId" {
 		return name
 	}
 	return strings.ToLower(name[:1]) + name[1:]
@@ -228,6 +238,6 @@ func shapeOf(t reflect.Type) *shape {
 	if s, ok := shapes.Load(t); ok {
 		return s.(*shape)
 	}
-	s, _ := shapes.LoadOrStore(t, newShape(t, "", false))
+	s, _ := shapes.LoadOrStore(t, newShape(t, noModel, "", false))
 	return s.(*shape)
 }

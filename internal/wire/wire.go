@@ -1,24 +1,28 @@
-// Package wire is the AWS JSON 1.1 protocol of KMS: the table of operations,
-// request bodies to the SDK's input types, the SDK's output types to answer
-// bodies, and error values to error bodies.
+// Package wire is the AWS protocols that Kagimori speaks: JSON 1.1 (KMS,
+// Organizations) and Query with XML answers (IAM, STS). It is the tables of
+// operations, request bodies to the SDK's input types, the SDK's output types to
+// answer bodies, and error values to error bodies.
 //
-// It promises that what Decode accepts keeps every constraint of AWS's service
-// model, that what it refuses is answered as AWS would, and that no body makes
-// it panic or use memory out of proportion to the body's size. Limiting that
-// size is the caller's part, and so are the documented rules that are not in the
-// model. It must not know about HTTP, keys or callers.
+// It promises that what is decoded keeps every constraint of AWS's service models,
+// that what it refuses is answered as AWS would, and that no body makes it panic
+// or use memory out of proportion to the body's size. Limiting that size is the
+// caller's part, and so are the documented rules that are not in the models. It
+// must not know about HTTP, keys or callers.
 //
 // https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html
+// https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
 package wire
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/kagimori/kagimori/internal/awserr"
 )
 
-// Operation is one row of the operation table.
+// Operation is one row of an operation table.
 type Operation struct {
+	Service *Service
 	// Name is the operation as AWS writes it: Encrypt.
 	Name string
 	// Action is the IAM action: kms:Encrypt. ReEncrypt, which needs one action
@@ -27,55 +31,65 @@ type Operation struct {
 	Action string
 	// ReadOnly is CloudTrail's readOnly.
 	ReadOnly bool
+	// Unsigned tells that requests need no signature: the operation itself finds
+	// out who calls.
+	Unsigned bool
 
-	input *shape
+	input *shape // nil if this version does not know the operation's types
 }
 
-// KMS is the operation table of the KMS API: all operations, in name order.
-var KMS = newTable()
+// row is an operation as the tables have it. in and out are nil pointers of the
+// SDK's types.
+type row struct {
+	name     string
+	in, out  any
+	readOnly bool
+}
 
-var byTarget = func() map[string]*Operation {
-	m := make(map[string]*Operation, len(KMS))
-	for _, op := range KMS {
-		m["TrentService."+op.Name] = op
-	}
-	return m
-}()
+// reads and writes say what CloudTrail's readOnly is for an operation.
+const (
+	reads  = true
+	writes = false
+)
 
-func newTable() []*Operation {
-	table := make([]*Operation, len(operations))
-	for i, row := range operations {
-		facts, ok := model.Operations[row.name]
+// newOperations makes the operations of a table.
+func newOperations(s *Service, rows []row) []*Operation {
+	table := make([]*Operation, len(rows))
+	for i, r := range rows {
+		facts, ok := s.model().Operations[r.name]
 		if !ok {
-			panic("wire: the model lacks " + row.name)
+			panic("wire: the model lacks " + r.name)
 		}
+		in := reflect.TypeOf(r.in)
 		op := &Operation{
-			Name:     row.name,
-			Action:   "kms:" + row.name,
-			ReadOnly: row.readOnly,
-			input:    newShape(reflect.TypeOf(row.in), facts.Input, false),
+			Service:  s,
+			Name:     r.name,
+			Action:   s.Name + ":" + r.name,
+			ReadOnly: r.readOnly,
+			Unsigned: s == STS && r.name == "AssumeRoleWithWebIdentity",
+			input:    newShape(in, s.model(), facts.Input, false),
 		}
-		if op.Name == "ReEncrypt" {
+		if s == KMS && r.name == "ReEncrypt" {
 			op.Action = "kms:ReEncryptFrom"
 		}
-		shapeOf(reflect.TypeOf(row.out)).noBody = facts.NoBody
+		shapeOf(reflect.TypeOf(r.out)).noBody = facts.NoBody
 		table[i] = op
 	}
 	return table
 }
 
-// Lookup finds the operation that an X-Amz-Target header names, such as
-// "TrentService.Encrypt". Any other target, and an empty one, is an
-// UnknownOperationException.
-func Lookup(target string) (*Operation, error) {
-	if op := byTarget[target]; op != nil {
-		return op, nil
+// unsupported is an operation of the model that is not in the table.
+func unsupported(s *Service, name string) *Operation {
+	op := &Operation{Service: s, Name: name, Action: s.Name + ":" + name}
+	for _, verb := range []string{"Describe", "Get", "List", "Simulate"} {
+		op.ReadOnly = op.ReadOnly || strings.HasPrefix(name, verb)
 	}
-	if target == "" {
-		return nil, awserr.New(awserr.UnknownOperation,
-			"The X-Amz-Target header is missing. It names the operation: TrentService.Encrypt, for example.")
-	}
-	return nil, awserr.New(awserr.UnknownOperation, "Unknown operation: %s.", truncate(target))
+	return op
+}
+
+// Unsupported is the error for an operation that this version does not have.
+func (o *Operation) Unsupported() *awserr.Error {
+	return awserr.New(awserr.UnsupportedOperation, "The operation %s is not supported by this version of Kagimori.", o.Name)
 }
 
 // NewInput makes an empty input of the operation, a *kms.EncryptInput for Encrypt.

@@ -70,7 +70,7 @@ func TestFirstStart(t *testing.T) {
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		if status, body := get(t, s.endpoint+path); status != http.StatusOK {
 			t.Errorf("GET %s: %d %s", path, status, body)
-		} else if path == "/metrics" && !strings.Contains(body, `kagimori_calls_total{operation="CreateKey",result="Success"} 1`) {
+		} else if path == "/metrics" && !strings.Contains(body, `kagimori_calls_total{operation="CreateKey",result="Success",service="kms"} 1`) {
 			t.Errorf("the CreateKey is not counted:\n%s", body)
 		}
 	}

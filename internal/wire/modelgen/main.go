@@ -1,12 +1,16 @@
-// Command modelgen turns facts about the KMS API into the constraints that
-// package wire embeds. It is run by hand when AWS adds to the API:
+// Command modelgen turns facts about AWS's APIs into the constraints that package
+// wire embeds. It is run by hand when AWS adds to an API:
 //
-//	KMS_FACTS=DIR go generate ./internal/wire
+//	KMS_FACTS=DIR BOTOCORE=DIR go generate ./internal/wire
 //
-// DIR/validation.json lists, for every operation, the members of its input with
-// shape, length or range, pattern, enum and sensitivity, as AWS's public service
-// model of KMS (2014-11-01) has them. Constraints belong to shapes, so the output
-// names each shape once, one to a line.
+// KMS_FACTS/validation.json lists, for every operation of KMS, the members of its
+// input with shape, length or range, pattern, enum and sensitivity, as AWS's public
+// service model of KMS (2014-11-01) has them. BOTOCORE is the data folder of
+// botocore (Apache License 2.0), which test/setup installs:
+// test/.tools/python/lib/python3.11/site-packages/awscli/botocore/data. It holds the
+// service models of IAM, STS and Organizations.
+//
+// Constraints belong to shapes, so the output names each shape once, one to a line.
 package main
 
 import (
@@ -17,6 +21,7 @@ import (
 	"log"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -57,8 +62,37 @@ type shape struct {
 }
 
 type operation struct {
-	Input  string `json:"input"`            // shape of the request
+	Input  string `json:"input,omitempty"`  // shape of the request
 	NoBody bool   `json:"noBody,omitempty"` // the answer has an empty body
+}
+
+// model is the whole of what is written.
+type model struct {
+	operations map[string]operation
+	sensitive  []string          // MEMBER, or STRUCTURE.MEMBER with the SDK's names
+	names      map[string]string // where they are not the SDK's: STRUCTURE.MEMBER to the name on the wire
+	shapes     map[string]shape
+}
+
+func (m *model) encode() []byte {
+	var b bytes.Buffer
+	b.WriteString("{\n\"operations\": {")
+	lines(&b, m.operations)
+	b.WriteString("},\n\"sensitive\": ")
+	sensitive, err := json.Marshal(m.sensitive)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	b.Write(sensitive)
+	if len(m.names) > 0 {
+		b.WriteString(",\n\"names\": {")
+		lines(&b, m.names)
+		b.WriteString("}")
+	}
+	b.WriteString(",\n\"shapes\": {")
+	lines(&b, m.shapes)
+	b.WriteString("}\n}\n")
+	return b.Bytes()
 }
 
 // generator collects what the inputs reach.
@@ -72,22 +106,26 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("modelgen: ")
 	if len(os.Args) != 3 {
-		log.Fatal("usage: modelgen validation.json OUTPUT")
+		log.Fatal("usage: modelgen validation.json|service-2.json OUTPUT")
 	}
 	text, err := os.ReadFile(os.Args[1])
 	if err != nil {
 		log.Fatal(err)
 	}
+	generate := fromFacts
+	if filepath.Base(os.Args[1]) == "service-2.json" {
+		generate = fromServiceModel
+	}
 	out, err := generate(text)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := os.WriteFile(os.Args[2], out, 0o644); err != nil {
+	if err := os.WriteFile(os.Args[2], out.encode(), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func generate(text []byte) ([]byte, error) {
+func fromFacts(text []byte) (*model, error) {
 	g := generator{shapes: map[string]shape{}, sensitive: map[string]bool{}}
 	if err := json.Unmarshal(text, &g.facts); err != nil {
 		return nil, err
@@ -103,20 +141,7 @@ func generate(text []byte) ([]byte, error) {
 	for _, members := range g.facts.Structures {
 		g.noteSensitive(members)
 	}
-
-	var b bytes.Buffer
-	b.WriteString("{\n\"operations\": {")
-	lines(&b, operations)
-	b.WriteString("},\n\"sensitive\": ")
-	names, err := json.Marshal(slices.Sorted(maps.Keys(g.sensitive)))
-	if err != nil {
-		return nil, err
-	}
-	b.Write(names)
-	b.WriteString(",\n\"shapes\": {")
-	lines(&b, g.shapes)
-	b.WriteString("}\n}\n")
-	return b.Bytes(), nil
+	return &model{operations: operations, sensitive: slices.Sorted(maps.Keys(g.sensitive)), shapes: g.shapes}, nil
 }
 
 // lines writes the members of a JSON object, one to a line, in name order.

@@ -2,20 +2,10 @@ package wire
 
 import "github.com/aws/aws-sdk-go-v2/service/kms"
 
-// reads and writes say what CloudTrail's readOnly is for an operation.
-const (
-	reads  = true
-	writes = false
-)
-
-// operations is the table of the KMS API, version 2014-11-01, in name order. What
+// kmsOperations is the table of the KMS API, version 2014-11-01, in name order. What
 // CloudTrail calls read-only includes using a key.
 // https://docs.aws.amazon.com/kms/latest/APIReference/API_Operations.html
-var operations = []struct {
-	name     string
-	in, out  any
-	readOnly bool
-}{
+var kmsOperations = []row{
 	{"CancelKeyDeletion", (*kms.CancelKeyDeletionInput)(nil), (*kms.CancelKeyDeletionOutput)(nil), writes},
 	{"ConnectCustomKeyStore", (*kms.ConnectCustomKeyStoreInput)(nil), (*kms.ConnectCustomKeyStoreOutput)(nil), writes},
 	{"CreateAlias", (*kms.CreateAliasInput)(nil), (*kms.CreateAliasOutput)(nil), writes},
