@@ -11,7 +11,7 @@ import (
 // directory is the authz.Directory of a deployment.
 type directory struct {
 	*iam.Directory
-	organization *organizations.Directory
+	organization organizations.Directory
 }
 
 // Membership implements authz.Directory.

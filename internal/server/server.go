@@ -26,7 +26,6 @@ import (
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/kms"
-	"github.com/kagimori/kagimori/internal/organizations"
 	"github.com/kagimori/kagimori/internal/sigv4"
 )
 
@@ -63,7 +62,7 @@ type Server struct {
 // New makes a Server and sets its background work going. Close ends it.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	d := opts.Data
-	principals := directory{iam.NewDirectory(d.Store), organizations.NewDirectory(d.Store)}
+	principals := directory{Directory: iam.NewDirectory(d.Store)}
 	engine := authz.New(principals)
 	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
 	if err != nil {
