@@ -44,9 +44,9 @@ func auditTail() *cli.Command {
 			if err != nil {
 				return err
 			}
-			dir := datadir.JournalDir(cfg.Data)
-			if _, err := os.Stat(dir); err != nil {
-				return fmt.Errorf("there is no audit journal in %s; name the data folder with --data: %w", cfg.Data, err.(*fs.PathError).Err)
+			dir, err := journalDir(cfg.Data)
+			if err != nil {
+				return err
 			}
 			last, err := journal.Last(dir)
 			if err != nil {
@@ -69,6 +69,15 @@ func auditTail() *cli.Command {
 			return err
 		},
 	}
+}
+
+// journalDir is the journal of a data folder, which must be there.
+func journalDir(data string) (string, error) {
+	dir := datadir.JournalDir(data)
+	if _, err := os.Stat(dir); err != nil {
+		return "", fmt.Errorf("there is no audit journal in %s; name the data folder with --data: %w", data, err.(*fs.PathError).Err)
+	}
+	return dir, nil
 }
 
 // printRecords prints records a line each, every one at once if somebody waits

@@ -8,13 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/kagimori/kagimori/internal/cli"
 	"github.com/kagimori/kagimori/internal/config"
-	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/policy"
 )
@@ -35,7 +32,11 @@ func explainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			calls, err := findCall(ctx, datadir.JournalDir(cfg.Data), args[0])
+			dir, err := journalDir(cfg.Data)
+			if err != nil {
+				return err
+			}
+			calls, err := findCall(ctx, dir, args[0])
 			if err != nil {
 				return err
 			}
@@ -62,9 +63,6 @@ type explainedCall struct {
 
 // findCall reads the records of a call: one for each account that has it.
 func findCall(ctx context.Context, dir, requestID string) (calls []explainedCall, err error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("there is no audit journal in %s; name the data folder with --data: %w", dir, err.(*fs.PathError).Err)
-	}
 	wanted := []byte(requestID)
 	for entry, err := range journal.Read(dir, 0) {
 		if err != nil {

@@ -174,7 +174,7 @@ func TestWrongUsage(t *testing.T) {
 		args  string
 		words []string
 	}{
-		{"", []string{"serve, root, backup, restore, audit, version"}},
+		{"", []string{"serve, root, backup, restore, audit, explain, policy, byok, version"}},
 		{"serv", []string{`"serve"`}},
 		{"serve --lisen 127.0.0.1:0", []string{"--lisen", "--listen"}},
 		{"serve --config " + file, []string{"lisen", "listen", file}},

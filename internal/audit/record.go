@@ -233,7 +233,6 @@ func appendIdentity(b []byte, call *api.Call, recipient string) []byte {
 		members = [len(members)]api.Pair{}
 		by = p.ID
 	case p.Type == api.WebIdentityUser:
-		members[1] = api.Pair{}
 		members = [len(members)]api.Pair{members[0], {Name: "userName", Value: p.UserName}, {Name: "identityProvider", Value: session.Federated}}
 		session = nil
 	case recipient != p.Account:

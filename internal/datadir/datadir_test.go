@@ -127,7 +127,7 @@ func works(t testing.TB, dir string, opts datadir.Options) {
 	must(t, err)
 	defer func() { must(t, d.Close("test")) }()
 	shared := readCredentials(t, dir)
-	cred, err := iam.NewDirectory(d.Store).Lookup(shared.AccessKeyID, "")
+	cred, err := iam.NewDirectory(d.Store).Lookup(shared.AccessKeyID)
 	must(t, err)
 	if cred.SecretKey != shared.SecretKey || cred.Principal.Account != d.Account {
 		t.Errorf("the credentials file is not of the account")

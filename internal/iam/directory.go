@@ -81,11 +81,8 @@ func (d *Directory) forget(changes []store.Change) {
 	}
 }
 
-// Lookup is the sigv4.Lookup of long-term access keys. Inactive ones are unknown.
-func (d *Directory) Lookup(accessKeyID, sessionToken string) (sigv4.Credential, error) {
-	if sessionToken != "" {
-		return sigv4.Credential{}, sigv4.ErrUnknownKey
-	}
+// Lookup is the sigv4.Lookup of access keys without a session token. Inactive ones are unknown.
+func (d *Directory) Lookup(accessKeyID string) (sigv4.Credential, error) {
 	ctx := context.Background()
 	k, err := d.accessKey(ctx, accessKeyID)
 	if err != nil {

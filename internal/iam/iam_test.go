@@ -86,21 +86,20 @@ func TestLookup(t *testing.T) {
 		ARN: "arn:aws:iam::111122223333:root",
 	}}
 	for range 2 { // from the store, from memory
-		if got, err := s.Lookup(owner.AccessKeyID, ""); got != want || err != nil {
+		if got, err := s.Lookup(owner.AccessKeyID); got != want || err != nil {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	}
-	for name, c := range map[string]struct{ id, token string }{
-		"unknown":            {"AKIAIOSFODNN7UNKNOWN", ""},
-		"other case":         {strings.ToLower(owner.AccessKeyID), ""},
-		"cut short":          {owner.AccessKeyID[:19], ""},
-		"with session token": {owner.AccessKeyID, "token"},
-		"empty":              {"", ""},
-		"long":               {strings.Repeat("A", 1<<20), ""},
-		"not UTF-8":          {"AKIA\xff\xfe0123456789", ""},
-		"NUL":                {owner.AccessKeyID + "\x00", ""},
+	for name, id := range map[string]string{
+		"unknown":    "AKIAIOSFODNN7UNKNOWN",
+		"other case": strings.ToLower(owner.AccessKeyID),
+		"cut short":  owner.AccessKeyID[:19],
+		"empty":      "",
+		"long":       strings.Repeat("A", 1<<20),
+		"not UTF-8":  "AKIA\xff\xfe0123456789",
+		"NUL":        owner.AccessKeyID + "\x00",
 	} {
-		if got, err := s.Lookup(c.id, c.token); !errors.Is(err, sigv4.ErrUnknownKey) || got != (sigv4.Credential{}) {
+		if got, err := s.Lookup(id); !errors.Is(err, sigv4.ErrUnknownKey) || got != (sigv4.Credential{}) {
 			t.Errorf("%s: got %+v, %v; want ErrUnknownKey", name, got, err)
 		}
 	}
@@ -126,7 +125,7 @@ func TestLookupFollowsTheStore(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := s.Lookup(owner.AccessKeyID, ""); err != nil && !errors.Is(err, sigv4.ErrUnknownKey) {
+				if _, err := s.Lookup(owner.AccessKeyID); err != nil && !errors.Is(err, sigv4.ErrUnknownKey) {
 					t.Error(err)
 					return
 				}
@@ -134,7 +133,7 @@ func TestLookupFollowsTheStore(t *testing.T) {
 		})
 	}
 	for i := range 20 {
-		if _, err := s.Lookup(owner.AccessKeyID, ""); err != nil {
+		if _, err := s.Lookup(owner.AccessKeyID); err != nil {
 			t.Fatalf("round %d: the key is there, but: %v", i, err)
 		}
 		var rec store.Record
@@ -144,7 +143,7 @@ func TestLookupFollowsTheStore(t *testing.T) {
 			}
 			return tx.Delete(accessKey, rec.Revision)
 		}))
-		if _, err := s.Lookup(owner.AccessKeyID, ""); !errors.Is(err, sigv4.ErrUnknownKey) {
+		if _, err := s.Lookup(owner.AccessKeyID); !errors.Is(err, sigv4.ErrUnknownKey) {
 			t.Fatalf("round %d: the key is deleted, but: %v", i, err)
 		}
 		must(t, st.Update(ctx, func(tx store.Tx) error {
@@ -202,7 +201,7 @@ func TestDamagedRecord(t *testing.T) {
 		_, err = tx.Put(accessKey, []byte(strings.Replace(string(rec.Value), `"created":"`, `"created":"`+owner.SecretKey, 1)), rec.Revision)
 		return err
 	}))
-	_, errLookup := iam.NewDirectory(st).Lookup(owner.AccessKeyID, "")
+	_, errLookup := iam.NewDirectory(st).Lookup(owner.AccessKeyID)
 	_, errRoot := iam.Root(ctx, st)
 	for name, err := range map[string]error{"Lookup": errLookup, "Root": errRoot, "CheckRoot": iam.CheckRoot(ctx, st, owner)} {
 		if err == nil || errors.Is(err, sigv4.ErrUnknownKey) {

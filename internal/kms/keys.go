@@ -55,7 +55,7 @@ type keyRecord struct {
 	State        types.KeyState     `json:"state"`
 	DeletionDate time.Time          `json:"deletionDate,omitzero"`
 	Policy       string             `json:"policy"`
-	Tags         []tag              `json:"tags,omitempty"` // by key
+	Tags         []api.Tag          `json:"tags,omitempty"` // by key
 	Materials    []materialRecord   `json:"materials"`      // oldest first, the last one is current
 	Rotation     rotation           `json:"rotation,omitzero"`
 }
@@ -65,11 +65,6 @@ type materialRecord struct {
 	ID      string             `json:"id"`
 	Created time.Time          `json:"created"`
 	Type    types.RotationType `json:"type,omitempty"` // how it came to be; empty for the first
-}
-
-type tag struct {
-	Key   string `json:"k"`
-	Value string `json:"v"`
 }
 
 // current is the id of the material that encrypts.

@@ -17,7 +17,7 @@ import (
 // mergeTags adds tags to those a key has; same keys get the new values. The
 // result is ordered by key.
 // https://docs.aws.amazon.com/kms/latest/developerguide/tagging-keys.html
-func mergeTags(have []tag, add []types.Tag) ([]tag, error) {
+func mergeTags(have []api.Tag, add []types.Tag) ([]api.Tag, error) {
 	if len(add) > maxTagsPerKey {
 		return nil, awserr.New(awserr.Tag, "Too many tags")
 	}
@@ -36,7 +36,7 @@ func mergeTags(have []tag, add []types.Tag) ([]tag, error) {
 		if found {
 			out[i].Value = *t.TagValue
 		} else {
-			out = slices.Insert(out, i, tag{k, *t.TagValue})
+			out = slices.Insert(out, i, api.Tag{Key: k, Value: *t.TagValue})
 		}
 	}
 	if len(out) > maxTagsPerKey {
@@ -45,8 +45,8 @@ func mergeTags(have []tag, add []types.Tag) ([]tag, error) {
 	return out, nil
 }
 
-func findTag(tags []tag, key string) (int, bool) {
-	return slices.BinarySearchFunc(tags, key, func(t tag, k string) int { return strings.Compare(t.Key, k) })
+func findTag(tags []api.Tag, key string) (int, bool) {
+	return slices.BinarySearchFunc(tags, key, func(t api.Tag, k string) int { return strings.Compare(t.Key, k) })
 }
 
 // TagResource adds tags to a key or changes their values.
@@ -70,7 +70,7 @@ func (s *Service) UntagResource(ctx context.Context, call *api.Call, in *sdk.Unt
 	}
 	call.Trail.Response = keyIDElement{&u.arn}
 	return &sdk.UntagResourceOutput{}, u.change(ctx, func(k *key, _ store.Tx) error {
-		k.Tags = slices.DeleteFunc(k.Tags, func(t tag) bool { return slices.Contains(in.TagKeys, t.Key) })
+		k.Tags = slices.DeleteFunc(k.Tags, func(t api.Tag) bool { return slices.Contains(in.TagKeys, t.Key) })
 		return nil
 	})
 }

@@ -13,7 +13,7 @@ type Value struct {
 	kind  valueKind
 	text  string
 	texts []string
-	num   int64 // of a number; Unix nanoseconds of a time are in time
+	num   int64
 	time  time.Time
 	ip    netip.Addr
 	flag  bool

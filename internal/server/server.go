@@ -28,6 +28,8 @@ import (
 	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/organizations"
 	"github.com/kagimori/kagimori/internal/sigv4"
+	"github.com/kagimori/kagimori/internal/sts"
+	"github.com/kagimori/kagimori/internal/wire"
 )
 
 // Options are the limits of a Server and what it works with. All are needed but
@@ -69,10 +71,17 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log})
+	handlers := map[string]map[string]api.Handler{
+		wire.KMS.Name:           service.Handlers(),
+		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Clock: opts.Clock}).Handlers(),
+		wire.STS.Name:           tokens.Handlers(),
+		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Clock: opts.Clock}).Handlers(),
+	}
 	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health)
 	s := &Server{
 		opts: opts, kms: service, metrics: m,
-		pipeline: newPipeline(sigv4.New(principals.Lookup, opts.Clock), map[string]map[string]api.Handler{"kms": service.Handlers()}, d.Trail, opts.Clock, opts.Log, m),
+		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
 	}
 	service.Start()
 	return s, nil

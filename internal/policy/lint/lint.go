@@ -184,31 +184,36 @@ func aliasResource(s *statement) {
 	}
 }
 
+// isEverything tells an action that stands for all actions of KMS.
+func isEverything(a policy.Action) bool {
+	return a.Text == "*" || strings.EqualFold(a.Text, "kms:*")
+}
+
+// administers tells an action that changes a key.
+func administers(a action) bool { return a.class == administration && a.onKey }
+
 func everything(s *statement) {
 	if !s.allows() || s.toAccount() || s.NotAction {
 		return
 	}
-	for _, a := range s.Actions {
-		if a.Text == "*" || strings.EqualFold(a.Text, "kms:*") {
-			s.find("List the actions that are needed, administration and use in statements of their own.",
-				"%s gives whoever has this statement every action on the key, also to give it away and to destroy it.", a.Text)
-			return
-		}
+	if i := slices.IndexFunc(s.Actions, isEverything); i >= 0 {
+		s.find("List the actions that are needed, administration and use in statements of their own.",
+			"%s gives whoever has this statement every action on the key, also to give it away and to destroy it.", s.Actions[i].Text)
 	}
 }
 
 func administrationAndUse(s *statement) {
-	if !s.allows() || s.toAccount() || s.NotAction || slices.ContainsFunc(s.Actions, func(a policy.Action) bool { return a.Text == "*" || strings.EqualFold(a.Text, "kms:*") }) {
+	if !s.allows() || s.toAccount() || s.NotAction || slices.ContainsFunc(s.Actions, isEverything) {
 		return
 	}
-	if s.is(func(a action) bool { return a.class == administration && a.onKey }) && s.is(func(a action) bool { return a.class == use }) {
+	if s.is(administers) && s.is(func(a action) bool { return a.class == use }) {
 		s.find("Split it in two, for different principals: key administrators cannot use the key, key users cannot change it.",
 			"It gives administration and use of the key at once, so one person can do both.")
 	}
 }
 
 func encryptAndDecrypt(s *statement) {
-	if !s.allows() || s.toAccount() || s.NotAction || s.is(func(a action) bool { return a.class == administration && a.onKey }) {
+	if !s.allows() || s.toAccount() || s.NotAction || s.is(administers) {
 		return
 	}
 	if s.givesAction("kms:Encrypt") && s.givesAction("kms:Decrypt") && s.condition("kms:encryptioncontext", "kms:encryptioncontextkeys", "kms:viaservice") == nil {
