@@ -288,8 +288,8 @@ func (d *Directory) ManagedPolicy(ctx context.Context, account, arn string) (doc
 
 // Resolve finds the unique ids (AIDA…, AROA…) of principals as policies name them:
 // the ARN of a user or role, that of a role session (for which the id is the
-// role's), or a unique id. What does not exist is left out. r is the state to
-// look at.
+// role's), or a unique id. For the ARN of an account's root the id is the
+// account's. What does not exist is left out. r is the state to look at.
 func (d *Directory) Resolve(r store.Reader, names []string) (map[string]string, error) {
 	return resolve(r, names)
 }
@@ -297,6 +297,15 @@ func (d *Directory) Resolve(r store.Reader, names []string) (map[string]string, 
 func resolve(r store.Reader, names []string) (map[string]string, error) {
 	ids := map[string]string{}
 	for _, name := range names {
+		if account, ok := rootAccount(name); ok {
+			_, err := readAccount(r, account)
+			if err == nil {
+				ids[name] = account
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return nil, err
+			}
+			continue
+		}
 		e, err := findPrincipal(r, name)
 		switch {
 		case err == nil:

@@ -79,6 +79,19 @@ func (d *Document) Principals() []string {
 	return all
 }
 
+// Accounts are the ids of the accounts that the document names under AWS, each once.
+func (d *Document) Accounts() []string {
+	var all []string
+	for i := range d.Statements {
+		for _, p := range d.Statements[i].Principals {
+			if p.Kind == AccountPrincipal && !slices.Contains(all, p.Account) {
+				all = append(all, p.Account)
+			}
+		}
+	}
+	return all
+}
+
 // Bind is the document with its principals tied to unique ids (AIDA…, AROA…): ids
 // has what Principals gives. A bound principal matches by the id and never a
 // later namesake; one that ids lacks matches nobody. An unbound document

@@ -67,7 +67,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	d := opts.Data
 	principals := directory{iam.NewDirectory(d.Store), organizations.NewDirectory(d.Store)}
 	engine := authz.New(principals)
-	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
+	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}
