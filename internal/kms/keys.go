@@ -329,6 +329,9 @@ func (k *key) metadata() *types.KeyMetadata {
 
 // DescribeKey tells what a key is and which state it is in.
 func (s *Service) DescribeKey(ctx context.Context, call *api.Call, in *sdk.DescribeKeyInput) (*sdk.DescribeKeyOutput, error) {
+	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
 	u, err := s.use(ctx, call, *in.KeyId, keyOrAlias)
 	if err != nil {
 		return nil, err
