@@ -131,13 +131,7 @@ func (p *keyPolicy) text(r store.Reader, who Principals) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := p.Policy
-	for name, id := range p.PolicyIDs {
-		if now[name] != id {
-			text = strings.ReplaceAll(text, `"`+name+`"`, `"`+id+`"`)
-		}
-	}
-	return text, nil
+	return policy.Shown(p.Policy, p.PolicyIDs, now), nil
 }
 
 // GetKeyPolicy gives the key policy.

@@ -238,3 +238,15 @@ func Decide(req *Request, set *Set) Decision {
 	e := evaluation{req: req, set: set}
 	return e.decide()
 }
+
+// Shown is the text of a document as it is shown later. bound is what it was bound
+// to, now whom its principals are by now: those that are no more are shown by
+// their unique ids.
+func Shown(text string, bound, now map[string]string) string {
+	for name, id := range bound {
+		if now[name] != id {
+			text = strings.ReplaceAll(text, `"`+name+`"`, `"`+id+`"`)
+		}
+	}
+	return text
+}
