@@ -268,6 +268,35 @@ func (d *Directory) compiled(r store.Reader, m *managed) (*policy.Document, erro
 	return doc, err
 }
 
+// Exists tells whether a principal is still there: the user or the role of a
+// session, or for a root the account.
+func (d *Directory) Exists(ctx context.Context, p *api.Principal) (bool, error) {
+	switch p.Type {
+	case api.IAMUser:
+		found, err := d.principal(ctx, p.Account, p.ID)
+		return err == nil && found.exists, err
+	case api.AssumedRole:
+		found, err := d.principal(ctx, p.Account, p.Session.RoleID)
+		return err == nil && found.exists, err
+	}
+	return true, nil
+}
+
+// AccountOfKey is the account of a long-term access key, empty for an unknown one.
+func (d *Directory) AccountOfKey(ctx context.Context, id string) (account string, err error) {
+	err = d.store.View(ctx, func(r store.Reader) error {
+		k, err := readAccessKey(r, id)
+		if err == nil {
+			account = k.Account
+		}
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return account, err
+}
+
 // ManagedPolicy is the default version of a managed policy that an account can
 // use, its own or one of AWS, compiled and as text; store.ErrNotFound if there is
 // none of that ARN.

@@ -345,7 +345,7 @@ func TestGrantConditions(t *testing.T) {
 		change(in)
 		_, err := maker.KMS(region).CreateGrant(ctx, in)
 		t.Log(name)
-		wantDenied(t, err, "because no resource-based policy allows the kms:CreateGrant action")
+		wantDenied(t, err, "because no identity-based policy allows the kms:CreateGrant action")
 	}
 }
 

@@ -51,6 +51,7 @@ type pipeline struct {
 	trail    *audit.Trail
 	clock    clock.Clock
 	log      *slog.Logger
+	message  func(api.Derivation) string // encodes an authorization message
 	metrics  *metrics
 
 	bodies     *semaphore.Weighted
@@ -114,6 +115,9 @@ func (p *pipeline) serve(w http.ResponseWriter, r *http.Request, from *origin) {
 
 	h := w.Header()
 	h["X-Amzn-Requestid"] = []string{call.RequestID}
+	if failure != nil && len(call.Trail.Derivations) > 0 {
+		p.explain(h, call)
+	}
 	h["Content-Type"] = to.service.ContentType()
 	h["Content-Length"] = []string{strconv.Itoa(len(buf.answer))}
 	if failure != nil && failure.hangUp {
@@ -122,6 +126,21 @@ func (p *pipeline) serve(w http.ResponseWriter, r *http.Request, from *origin) {
 	w.WriteHeader(status)
 	w.Write(buf.answer) // a client that is gone is no error of ours
 	p.metrics.observe(to.operation, failure, p.clock.Now().Sub(start))
+}
+
+// messageHeader carries the encoded authorization message of a denial, beside an
+// error message that has AWS's words and no more.
+const messageHeader = "X-Kagimori-Authorization-Message"
+
+// explain gives the caller what its own account may know of a denial.
+func (p *pipeline) explain(h http.Header, call *api.Call) {
+	for _, d := range call.Trail.Derivations {
+		if d.Account == call.Caller.Account {
+			if text := p.message(d); text != "" {
+				h.Set(messageHeader, text)
+			}
+		}
+	}
 }
 
 // target is what a request is for.

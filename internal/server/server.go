@@ -71,7 +71,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log})
+	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock})
 	handlers := map[string]map[string]api.Handler{
 		wire.KMS.Name:           service.Handlers(),
 		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Clock: opts.Clock}).Handlers(),
@@ -83,6 +83,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		opts: opts, kms: service, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
 	}
+	s.pipeline.message = tokens.EncodeAuthorizationMessage
 	service.Start()
 	return s, nil
 }
