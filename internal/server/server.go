@@ -65,6 +65,9 @@ type Server struct {
 // New makes a Server and sets its background work going. Close ends it.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	d := opts.Data
+	if err := organizations.Ensure(ctx, d.Store, opts.Clock.Now()); err != nil {
+		return nil, err
+	}
 	principals := directory{iam.NewDirectory(d.Store), organizations.NewDirectory(d.Store)}
 	engine := authz.New(principals)
 	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
@@ -76,7 +79,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		wire.KMS.Name:           service.Handlers(),
 		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Clock: opts.Clock}).Handlers(),
 		wire.STS.Name:           tokens.Handlers(),
-		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Clock: opts.Clock}).Handlers(),
+		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
 	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health)
 	s := &Server{
