@@ -58,7 +58,7 @@ func TestGrantees(t *testing.T) {
 	blob := encrypt(t, a.root.KMS(region), &key, "x", nil)
 	root := a.root.KMS(region)
 
-	one, two := a.root.AssumeRole(a.arn("role/batch"), "one"), a.root.AssumeRole(a.arn("role/batch"), "two")
+	one, two := a.admin.AssumeRole(a.arn("role/batch"), "one"), a.admin.AssumeRole(a.arn("role/batch"), "two")
 	g := grant(t, root, key, "arn:aws:sts::"+a.id+":assumed-role/batch/one", nil, types.GrantOperationDecrypt)
 	wantOK(t, decrypt(one, blob, nil))
 	wantDenied(t, decrypt(two, blob, nil))

@@ -26,12 +26,17 @@ type account struct {
 	srv  *kagimoritest.Server
 	id   string
 	root kagimoritest.Caller // or a role with all permissions
+	// admin is a user or role with all permissions that may assume roles, which a
+	// root may not.
+	admin kagimoritest.Caller
 }
 
 // startAccount starts a server with its first account.
 func startAccount(t *testing.T) *account {
 	srv := kagimoritest.Start(t)
-	return &account{t, srv, "111122223333", srv.Root()}
+	a := &account{t: t, srv: srv, id: "111122223333", root: srv.Root()}
+	a.admin = a.user("founder", document(allow("*")))
+	return a
 }
 
 // member makes a further account of the organization.
@@ -40,7 +45,8 @@ func (a *account) member(name string) *account {
 	out := must[*organizations.CreateAccountOutput](a.t)(a.root.Organizations().CreateAccount(ctx, &organizations.CreateAccountInput{
 		AccountName: &name, Email: aws.String(name + "@example.com")}))
 	id := *out.CreateAccountStatus.AccountId
-	return &account{a.t, a.srv, id, a.root.AssumeRole("arn:aws:iam::"+id+":role/OrganizationAccountAccessRole", "setup")}
+	role := a.admin.AssumeRole("arn:aws:iam::"+id+":role/OrganizationAccountAccessRole", "setup")
+	return &account{a.t, a.srv, id, role, role}
 }
 
 // user makes a user with an inline policy, if one is given, and calls as it.
@@ -71,7 +77,7 @@ func (a *account) role(name, policy string) string {
 // assume calls as a session of a role of the account.
 func (a *account) assume(role string) kagimoritest.Caller {
 	a.t.Helper()
-	return a.root.AssumeRole(a.arn("role/"+role), "session")
+	return a.admin.AssumeRole(a.arn("role/"+role), "session")
 }
 
 func (a *account) arn(resource string) string { return "arn:aws:iam::" + a.id + ":" + resource }

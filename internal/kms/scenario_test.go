@@ -194,7 +194,8 @@ func TestEncryptionContextRequired(t *testing.T) {
 func TestMFAForDestruction(t *testing.T) {
 	a := startAccount(t)
 	user := a.user("operator", document(allow("kms:*")))
-	key := a.key(document(
+	serial, code := a.mfa("operator")
+	policy := document(
 		allow("kms:*", principal(a.arn("root"))),
 		deny("kms:DeleteAlias,kms:DeleteImportedKeyMaterial,kms:PutKeyPolicy,kms:ScheduleKeyDeletion", `"Principal":"*"`,
 			condition("NumericGreaterThanIfExists", "aws:MultiFactorAuthAge", "300")),
@@ -202,8 +203,12 @@ func TestMFAForDestruction(t *testing.T) {
 			condition("BoolIfExists", "aws:MultiFactorAuthPresent", "false"), `"Sid":"NoMFA"`),
 		deny("kms:DeleteAlias,kms:DeleteImportedKeyMaterial,kms:PutKeyPolicy,kms:ScheduleKeyDeletion", `"Principal":"*"`,
 			condition("Null", "aws:MultiFactorAuthAge", "true"), `"Sid":"LongTermKeys"`),
-	))
-	serial, code := a.mfa("operator")
+	)
+	// Who has not proved a code would lock himself out.
+	_, err := user.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})
+	wantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
+	fresh := a.session(user, serial, code())
+	key := *must[*kms.CreateKeyOutput](t)(fresh.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
 	must[*kms.CreateAliasOutput](t)(user.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/app"), TargetKeyId: &key}))
 	destroy := func(c *kms.Client) map[string]error {
 		_, policy := c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root")))))})
@@ -211,7 +216,6 @@ func TestMFAForDestruction(t *testing.T) {
 		_, deletion := c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &key})
 		return map[string]error{"PutKeyPolicy": policy, "DeleteAlias": alias, "ScheduleKeyDeletion": deletion}
 	}
-	fresh := a.session(user, serial, code())
 	a.srv.Advance(30 * time.Second)
 	for who, c := range map[string]*kms.Client{"long-term key": user.KMS(region), "session without MFA": a.session(user, "", "").KMS(region)} {
 		for name, err := range destroy(c) {
@@ -225,7 +229,7 @@ func TestMFAForDestruction(t *testing.T) {
 	}
 	fresh = a.session(user, serial, code())
 	a.srv.Advance(299 * time.Second)
-	_, err := fresh.KMS(region).DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app")})
+	_, err = fresh.KMS(region).DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app")})
 	wantOK(t, err)
 	_, err = fresh.KMS(region).ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &key})
 	wantOK(t, err)
