@@ -21,6 +21,24 @@ func (s *Service) accountHandlers() map[string]api.Handler {
 		"DeleteAccountAlias": api.Handle(s.DeleteAccountAlias),
 		"ListAccountAliases": api.Handle(s.ListAccountAliases),
 
+		"GetAccountSummary":              api.Handle(s.GetAccountSummary),
+		"GetAccountAuthorizationDetails": api.Handle(s.GetAccountAuthorizationDetails),
+
+		"CreateLoginProfile": api.Handle(s.CreateLoginProfile),
+		"GetLoginProfile":    api.Handle(s.GetLoginProfile),
+		"UpdateLoginProfile": api.Handle(s.UpdateLoginProfile),
+		"DeleteLoginProfile": api.Handle(s.DeleteLoginProfile),
+		"ChangePassword":     api.Handle(s.ChangePassword),
+
+		"CreateServiceLinkedRole":            api.Handle(s.CreateServiceLinkedRole),
+		"DeleteServiceLinkedRole":            api.Handle(s.DeleteServiceLinkedRole),
+		"GetServiceLinkedRoleDeletionStatus": api.Handle(s.GetServiceLinkedRoleDeletionStatus),
+
+		"SimulateCustomPolicy":             api.Handle(s.SimulateCustomPolicy),
+		"SimulatePrincipalPolicy":          api.Handle(s.SimulatePrincipalPolicy),
+		"GetContextKeysForCustomPolicy":    api.Handle(s.GetContextKeysForCustomPolicy),
+		"GetContextKeysForPrincipalPolicy": api.Handle(s.GetContextKeysForPrincipalPolicy),
+
 		"CreateVirtualMFADevice": api.Handle(s.CreateVirtualMFADevice),
 		"EnableMFADevice":        api.Handle(s.EnableMFADevice),
 		"ResyncMFADevice":        api.Handle(s.ResyncMFADevice),
@@ -45,9 +63,6 @@ func (s *Service) accountHandlers() map[string]api.Handler {
 		"ListOpenIDConnectProviderTags":           api.Handle(s.ListOpenIDConnectProviderTags),
 	}
 }
-
-// loginPassword is the password of a user, as the store keeps it.
-type loginPassword struct{}
 
 // aliasPlace is where the account of an alias is stored. Aliases are unique across
 // accounts.

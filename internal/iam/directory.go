@@ -197,7 +197,12 @@ func (d *Directory) load(r store.Reader, account, id string) (*principal, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &principal{exists: true, account: account, name: e.Name, arn: e.arn(), identity: authz.Identity{Tags: e.Tags}}
+	return d.compile(r, e)
+}
+
+// compile is an entity with all that its account gives it.
+func (d *Directory) compile(r store.Reader, e *entity) (*principal, error) {
+	p := &principal{exists: true, account: e.account, name: e.Name, arn: e.arn(), identity: authz.Identity{Tags: e.Tags}}
 	bearers, err := withGroups(r, e)
 	if err != nil {
 		return nil, err
