@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -120,7 +121,10 @@ func (s *Service) seal(plain []byte, binding string) string {
 
 // unseal is the reverse of seal.
 func (s *Service) unseal(text, binding string) ([]byte, error) {
-	sealed, err := base64.StdEncoding.DecodeString(text)
+	if strings.ContainsAny(text, "\r\n") { // which base64 would pass over
+		return nil, errors.New("sts: sealed text has line breaks")
+	}
+	sealed, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return nil, err
 	}
