@@ -1313,11 +1313,12 @@ func drawQuestions(t *rapid.T, n int) []*question {
 	return all
 }
 
-// check runs a property so often: a hundred times as often for make long.
+// check runs a property so often: two hundred times as often for make long, which
+// makes it millions of decisions.
 func check(t *testing.T, times int, property func(*rapid.T)) {
 	t.Helper()
 	if os.Getenv("KAGIMORI_LONG") != "" {
-		times *= 100
+		times *= 200
 	}
 	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(times), "rapid.nofailfile": "true"} {
 		must(flag.Set(name, value))
@@ -1330,7 +1331,7 @@ const askers = 20
 
 func TestReference(t *testing.T) {
 	var allowed, explicit, all int
-	check(t, 1000, func(t *rapid.T) {
+	check(t, 400, func(t *rapid.T) {
 		for _, q := range drawQuestions(t, askers) {
 			if why := q.disagreement(); why != "" {
 				t.Fatalf("%s\n%s", why, write(q))
@@ -1472,7 +1473,7 @@ func TestMetamorphic(t *testing.T) {
 		}), same},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			check(t, 150, func(t *rapid.T) {
+			check(t, 50, func(t *rapid.T) {
 				for _, q := range drawQuestions(t, 4) {
 					n := q.count()
 					if n == 0 {
