@@ -101,7 +101,7 @@ refused(sts.exceptions.ClientError, assume, RoleArn=role["Arn"], RoleSessionName
 url = boto3.client("sts", region_name="eu-west-3").generate_presigned_url("get_caller_identity", HttpMethod="GET")
 with urllib.request.urlopen(url) as answer:
     assert account.encode() in answer.read()
-assert len(boto3.client("iam", region_name="us-east-1").list_users()["Users"]) == 3
+assert len(boto3.client("iam", region_name="eu-west-3").list_users()["Users"]) == 3
 
 # The organization.
 description = org.describe_organization()["Organization"]
