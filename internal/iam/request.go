@@ -67,6 +67,10 @@ func (s *Service) allow(ctx context.Context, call *api.Call, resource string, v 
 
 // allowAction is allow for an action that has not the operation's name.
 func (s *Service) allowAction(ctx context.Context, call *api.Call, action, resource string, v *values) error {
+	if p := &call.Caller; p.Session != nil && p.Session.RoleID == "" && p.Session.MFA.IsZero() {
+		// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html
+		return awserr.New(awserr.UnrecognizedClient, "The security token included in the request is invalid. IAM takes a session of GetSessionToken only if it began with MFA.")
+	}
 	req := authz.Request{Action: "iam:" + action, Resource: resource, Account: call.Caller.Account, Values: v}
 	return authz.Check(ctx, s.Authorize, call, &req)
 }

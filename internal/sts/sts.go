@@ -115,7 +115,11 @@ func (s *Service) GetAccessKeyInfo(ctx context.Context, call *api.Call, in *sdk.
 	return &sdk.GetAccessKeyInfoOutput{Account: aws.String(account)}, nil
 }
 
-// allow asks for authorization of an action that is about no resource.
+// allow asks for authorization of an action that is about no resource. With a
+// session of GetSessionToken only roles can be assumed.
 func (s *Service) allow(ctx context.Context, call *api.Call, action string) error {
+	if p := &call.Caller; p.Session != nil && p.Session.RoleID == "" {
+		return awserr.New(awserr.AccessDenied, "Cannot call %s with session credentials", action)
+	}
 	return authz.Check(ctx, s.Authorize, call, &authz.Request{Action: "sts:" + action, Resource: "*", Account: call.Caller.Account})
 }

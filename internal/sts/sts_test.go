@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
 	sdk "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
@@ -115,6 +116,12 @@ func identity(t *testing.T, c kagimoritest.Caller) *sdk.GetCallerIdentityOutput 
 // works tells whether a caller can list users, as all permissions let it.
 func works(c kagimoritest.Caller) error {
 	_, err := c.IAM().ListUsers(ctx, &iam.ListUsersInput{})
+	return err
+}
+
+// lists tells whether a caller can list keys.
+func lists(c kagimoritest.Caller) error {
+	_, err := c.KMS("eu-central-1").ListKeys(ctx, &kms.ListKeysInput{})
 	return err
 }
 
@@ -292,7 +299,8 @@ func TestGetSessionToken(t *testing.T) {
 	alice := user(t, srv, "alice", allowAll)
 	out := must[*sdk.GetSessionTokenOutput](t)(alice.STS().GetSessionToken(ctx, &sdk.GetSessionTokenInput{}))
 	session := srv.Session(out.Credentials)
-	ok(t, works(session))
+	ok(t, lists(session))
+	wantError(t, works(session), "InvalidClientTokenId") // IAM wants MFA
 	if d := out.Credentials.Expiration.Sub(srv.Now()); d < 12*time.Hour-time.Second || d > 12*time.Hour {
 		t.Errorf("the session lasts %v", d)
 	}
@@ -305,7 +313,7 @@ func TestGetSessionToken(t *testing.T) {
 	if d := root.Credentials.Expiration.Sub(srv.Now()); d > time.Hour {
 		t.Errorf("the root's session lasts %v", d)
 	}
-	ok(t, works(srv.Session(root.Credentials)))
+	ok(t, lists(srv.Session(root.Credentials)))
 	srv.Advance(13 * time.Hour)
 	wantError(t, works(session), "ExpiredToken")
 

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
@@ -171,8 +172,9 @@ func candidates(set *jose.JSONWebKeySet, id string) []jose.JSONWebKey {
 // issuers keep the keys of OIDC providers for a while. They are safe for
 // concurrent use.
 type issuers struct {
-	mu    sync.Mutex
-	ready map[string]issuerKeys // by ARN and thumbprints of the provider
+	mu       sync.Mutex
+	ready    map[string]issuerKeys // by ARN and thumbprints of the provider
+	fetching singleflight.Group    // callers that need the same keys wait for one fetch
 }
 
 type issuerKeys struct {
@@ -191,17 +193,23 @@ func (i *issuers) keys(ctx context.Context, client *http.Client, p *iam.OIDCProv
 	if ok && (age < retryAfter || !fresh && age < keysFor) {
 		return have.set, nil
 	}
-	set, err := fetch(ctx, client, p)
+	set, err, _ := i.fetching.Do(id, func() (any, error) {
+		set, err := fetch(context.WithoutCancel(ctx), client, p)
+		if err != nil {
+			return nil, err
+		}
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.ready == nil || len(i.ready) >= maxIssuers {
+			i.ready = map[string]issuerKeys{}
+		}
+		i.ready[id] = issuerKeys{set, now}
+		return set, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.ready == nil || len(i.ready) >= maxIssuers {
-		i.ready = map[string]issuerKeys{}
-	}
-	i.ready[id] = issuerKeys{set, now}
-	return set, nil
+	return set.(*jose.JSONWebKeySet), nil
 }
 
 // fetch reads the keys of a provider by its discovery document.
