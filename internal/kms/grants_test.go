@@ -365,3 +365,58 @@ func TestGrantsOfDeletedKey(t *testing.T) {
 	_, err = root.RetireGrant(ctx, &kms.RetireGrantInput{GrantToken: g.GrantToken})
 	wantError(t, err, "NotFoundException")
 }
+
+// TestRevocationIsBounded: while others call all the time, the call after an
+// acknowledged change is decided by the change: a grant, a policy of the user, a
+// group, the key policy.
+func TestRevocationIsBounded(t *testing.T) {
+	a := startAccount(t)
+	user := a.user("worker", "")
+	key := a.key("")
+	root := a.root.KMS(region)
+	stop, done := make(chan struct{}), make(chan struct{})
+	for range 4 { // who fill the caches again and again
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					try(user, key, nil)
+				}
+			}
+		}()
+	}
+	people := a.root.IAM()
+	must[*iam.CreateGroupOutput](t)(people.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("g")}))
+	must[*iam.AddUserToGroupOutput](t)(people.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: aws.String("g"), UserName: aws.String("worker")}))
+	encryptDoc := aws.String(document(allow("kms:Encrypt")))
+	for round := range 8 {
+		g := grant(t, root, key, a.arn("user/worker"), nil, types.GrantOperationEncrypt)
+		wantOK(t, try(user, key, nil))
+		must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
+		wantDenied(t, try(user, key, nil))
+
+		must[*iam.PutUserPolicyOutput](t)(people.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("p"), PolicyDocument: encryptDoc}))
+		wantOK(t, try(user, key, nil))
+		must[*iam.DeleteUserPolicyOutput](t)(people.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("p")}))
+		wantDenied(t, try(user, key, nil))
+
+		must[*iam.PutGroupPolicyOutput](t)(people.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: aws.String("g"), PolicyName: aws.String("p"), PolicyDocument: encryptDoc}))
+		wantOK(t, try(user, key, nil))
+		must[*kms.PutKeyPolicyOutput](t)(root.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root"))), deny("kms:Encrypt", principal(a.arn("user/worker")))))}))
+		wantDenied(t, try(user, key, nil), "with an explicit deny in a resource-based policy")
+		must[*kms.PutKeyPolicyOutput](t)(root.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root")))))}))
+		wantOK(t, try(user, key, nil))
+		must[*iam.DeleteGroupPolicyOutput](t)(people.DeleteGroupPolicy(ctx, &iam.DeleteGroupPolicyInput{GroupName: aws.String("g"), PolicyName: aws.String("p")}))
+		wantDenied(t, try(user, key, nil))
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+	close(stop)
+	for range 4 {
+		<-done
+	}
+}
