@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -61,4 +63,39 @@ func TestExplain(t *testing.T) {
 		t.Errorf("as JSON: %s", out)
 	}
 	refuse(t, "there is no call with the request id", "explain", "01234567-89ab-cdef-0123-456789abcdef", "--data", dir)
+}
+
+// TestRootAccessKey replaces the root's access key. The next start does not offer
+// the old one, and works without any.
+func TestRootAccessKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := serve(t, dir, setup{})
+	ctx := context.Background()
+	old := s.variable("AWS_ACCESS_KEY_ID")
+	people := iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &s.endpoint, Credentials: s.client(nil).Options().Credentials})
+	k, err := people.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{})
+	check(t, err)
+	s.stop(t)
+	s = serve(t, dir, setup{})
+	if got := s.variable("AWS_ACCESS_KEY_ID"); got != old {
+		t.Errorf("while both keys work, %s is offered, want that of the credentials file, %s", got, old)
+	}
+	people = iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &s.endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider(*k.AccessKey.AccessKeyId, *k.AccessKey.SecretAccessKey, "")})
+	for _, id := range []string{old, *k.AccessKey.AccessKeyId} {
+		_, err = people.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{AccessKeyId: &id})
+		check(t, err)
+	}
+	s.stop(t)
+	p := start(t, nil, binary(t, released), environment(t), "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	if _, err := p.out.wait(regexp.MustCompile(`# The root's access key in \S+ has been replaced`), p.ended); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(p.out.String(), "export AWS_ACCESS_KEY_ID") {
+		t.Errorf("a key is offered: %s", p.out)
+	}
+	p.signal(os.Interrupt)
+	if status := p.status(t); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
 }
