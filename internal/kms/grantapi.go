@@ -119,7 +119,7 @@ func (s *Service) grantToken(g *grant) string {
 
 // openGrantToken is the place of the grant that a token is of.
 func (s *Service) openGrantToken(token string) (store.Place, error) {
-	sealed, err := base64.StdEncoding.DecodeString(token)
+	sealed, err := base64.StdEncoding.Strict().DecodeString(token)
 	if err == nil {
 		sealed, err = s.Sealer.Open(nil, sealed, []byte(grantTokenBinding))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/store"
+	"github.com/kagimori/kagimori/internal/store/storetest"
 )
 
 const (
@@ -172,4 +174,20 @@ func TestGrantQuota(t *testing.T) {
 	if err := create(); err != nil {
 		t.Errorf("when there is room again: %v", err)
 	}
+}
+
+// FuzzGrantToken: nothing but an unchanged token opens.
+func FuzzGrantToken(f *testing.F) {
+	s := &Service{Config: Config{Sealer: storetest.NewSealer()}}
+	g := &grant{account: benchAccount, region: benchRegion, keyID: newUUID(), id: newGrantID(), grantRecord: grantRecord{Grantee: grantPrincipal{ID: "AIDAX"}}}
+	token := s.grantToken(g)
+	f.Add(token)
+	f.Add("")
+	f.Add("AAAA")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := s.openGrantToken(text)
+		if err == nil && (strings.NewReplacer("\r", "", "\n", "").Replace(text) != token || p != g.place()) {
+			t.Errorf("%q opens to %v", text, p)
+		}
+	})
 }
