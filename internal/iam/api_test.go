@@ -426,6 +426,11 @@ func TestMFA(t *testing.T) {
 	if len(all) != 1 || *all[0].User.UserName != "worker" || all[0].Base32StringSeed != nil {
 		t.Errorf("devices %v", all)
 	}
+	text, err := json.Marshal(srv.Records())
+	ok(t, err)
+	if strings.Contains(string(text), string(dev.Base32StringSeed)) {
+		t.Error("the seed is in an audit record")
+	}
 	do[*sdk.DeactivateMFADeviceOutput](t)(c.DeactivateMFADevice(ctx, &sdk.DeactivateMFADeviceInput{UserName: name, SerialNumber: dev.SerialNumber}))
 	srv.Advance(30 * time.Second)
 	wantError(t, login(code()), "AccessDenied")

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 
 	"github.com/kagimori/kagimori/kagimoritest"
 )
@@ -189,3 +190,18 @@ func TestCrossAccount(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// The keys of a closed account are of no use to anybody.
+func TestClosedAccount(t *testing.T) {
+	a := startAccount(t)
+	b := a.member("owner")
+	key := b.key(document(allow("kms:*", principal(b.arn("root"), a.arn("root")))))
+	user := a.user("worker", document(allow("kms:*")))
+	theirs := b.user("theirs", document(allow("kms:*")))
+	wantOK(t, try(user, key, nil))
+	wantOK(t, try(theirs, key, nil))
+	must[*organizations.CloseAccountOutput](t)(a.root.Organizations().CloseAccount(ctx, &organizations.CloseAccountInput{AccountId: &b.id}))
+	wantDenied(t, try(user, key, nil), "on this resource because")
+	wantError(t, try(theirs, key, nil), "UnrecognizedClientException")
+	wantError(t, try(b.root, key, nil), "UnrecognizedClientException")
+}
