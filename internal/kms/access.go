@@ -61,7 +61,8 @@ var crossAccount = map[string]bool{
 	"RevokeGrant": true, "Sign": true, "Verify": true, "VerifyMac": true,
 }
 
-// admit asks for authorization of an action on a key and checks the key state.
+// admit asks for authorization of an action on a key and checks the key state and
+// usage.
 func (s *Service) admit(ctx context.Context, call *api.Call, k *key, a ask) (*usableKey, error) {
 	u := &usableKey{key: k, svc: s, call: call}
 	u.values = values{ctx: ctx, svc: s, call: call, key: k, action: a.action, alias: a.alias, other: a.other}
@@ -77,7 +78,7 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, a ask) (*us
 	if err := k.checkState(call.Operation); err != nil {
 		return nil, err
 	}
-	return u, nil
+	return u, k.checkUsage(call.Operation)
 }
 
 func (u *usableKey) authorize(a ask) error {
@@ -189,9 +190,19 @@ func (s *Service) findKey(ctx context.Context, region, id string, read func(stor
 	return k, nil
 }
 
-// material is one of the key's materials, ready to encrypt and decrypt.
-func (u *usableKey) material(ctx context.Context, id string) (*keymaterial.Symmetric, error) {
-	return u.key.material(ctx, u.svc.Store, id)
+// symmetric is one of the key's materials, ready to encrypt and decrypt.
+func (u *usableKey) symmetric(ctx context.Context, id string) (*keymaterial.Symmetric, error) {
+	return loaded(ctx, u.key, u.svc.Store, id, func(raw []byte) (*keymaterial.Symmetric, error) { return keymaterial.NewSymmetric(u.ID, id, raw) })
+}
+
+// pair is the key pair of an asymmetric key.
+func (u *usableKey) pair(ctx context.Context) (*keymaterial.KeyPair, error) {
+	return loaded(ctx, u.key, u.svc.Store, u.current(), func(raw []byte) (*keymaterial.KeyPair, error) { return keymaterial.NewKeyPair(u.spec(), raw) })
+}
+
+// hmac is the material of an HMAC key.
+func (u *usableKey) hmac(ctx context.Context) (*keymaterial.HMAC, error) {
+	return loaded(ctx, u.key, u.svc.Store, u.current(), func(raw []byte) (*keymaterial.HMAC, error) { return keymaterial.NewHMAC(u.spec(), raw) })
 }
 
 // change makes a change to the key and stores it together with the audit record.

@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/kms"
@@ -32,7 +33,7 @@ func (s *Service) Encrypt(ctx context.Context, call *api.Call, in *sdk.EncryptIn
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	call.Trail.Add("keyMaterialId", id)
+	noteMaterial(call, "keyMaterialId", id)
 	s.usage.touch(u.key, call)
 	return &sdk.EncryptOutput{CiphertextBlob: blob, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm}, nil
 }
@@ -56,9 +57,8 @@ func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptIn
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	call.Trail.Add("keyMaterialId", id)
 	s.usage.touch(u.key, call)
-	return &sdk.DecryptOutput{Plaintext: plaintext, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm, KeyMaterialId: &id}, nil
+	return &sdk.DecryptOutput{Plaintext: plaintext, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm, KeyMaterialId: noteMaterial(call, "keyMaterialId", id)}, nil
 }
 
 // ReEncrypt decrypts and encrypts anew without the plaintext leaving.
@@ -90,13 +90,11 @@ func (s *Service) ReEncrypt(ctx context.Context, call *api.Call, in *sdk.ReEncry
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
-	call.Trail.Add("sourceKeyMaterialId", fromID)
-	call.Trail.Add("destinationKeyMaterialId", toID)
 	s.usage.touch(from.key, call)
 	s.usage.touch(to.key, call)
 	return &sdk.ReEncryptOutput{CiphertextBlob: blob, SourceKeyId: &from.arn, KeyId: &to.arn,
 		SourceEncryptionAlgorithm: in.SourceEncryptionAlgorithm, DestinationEncryptionAlgorithm: in.DestinationEncryptionAlgorithm,
-		SourceKeyMaterialId: &fromID, DestinationKeyMaterialId: &toID}, nil
+		SourceKeyMaterialId: noteMaterial(call, "sourceKeyMaterialId", fromID), DestinationKeyMaterialId: noteMaterial(call, "destinationKeyMaterialId", toID)}, nil
 }
 
 // ReEncrypt's permissions, one for each key.
@@ -188,13 +186,28 @@ func (s *Service) generateDataKey(ctx context.Context, call *api.Call, req *data
 	return u, plaintext, blob, materialID, nil
 }
 
-// encrypt encrypts under the current material and names it.
+// noteMaterial has the record say which material was used, and gives its id for the
+// answer: nil for asymmetric keys, whose material has none in the API.
+func noteMaterial(call *api.Call, name, id string) *string {
+	if id == "" {
+		return nil
+	}
+	call.Trail.Add(name, id)
+	return &id
+}
+
+// encrypt encrypts under the current material and names it; not that of an
+// asymmetric key.
 func (u *usableKey) encrypt(ctx context.Context, algorithm types.EncryptionAlgorithmSpec, plaintext []byte, context map[string]string) (blob []byte, materialID string, err error) {
-	if err := u.checkAlgorithm(algorithm); err != nil {
+	if err := u.checkAlgorithm(string(algorithm), u.spec().Encryption); err != nil {
 		return nil, "", err
 	}
+	if u.spec().Asymmetric() {
+		blob, err = u.encryptAsymmetric(ctx, string(algorithm), plaintext, context)
+		return blob, "", err
+	}
 	materialID = u.current()
-	m, err := u.material(ctx, materialID)
+	m, err := u.symmetric(ctx, materialID)
 	if err != nil {
 		return nil, "", err
 	}
@@ -243,32 +256,44 @@ func (s *Service) decrypt(ctx context.Context, call *api.Call, a ask, src *sourc
 	if err != nil {
 		return fail(err)
 	}
-	if err := u.checkAlgorithm(src.algorithm); err != nil {
+	if err := u.checkAlgorithm(string(src.algorithm), u.spec().Encryption); err != nil {
 		return fail(err)
 	}
-	if ignore {
+	switch {
+	case ignore:
 		return u, nil, "", nil
+	case u.spec().Asymmetric():
+		plaintext, err = u.decryptAsymmetric(ctx, src)
+	default:
+		plaintext, materialID, err = u.decryptSymmetric(ctx, src, blob, parseErr)
 	}
-	if parseErr != nil {
-		return fail(awserr.New(awserr.InvalidCiphertext, ""))
-	}
-	if blob.KeyID() != u.ID {
-		return fail(awserr.New(awserr.IncorrectKey, "The key ID in the request does not identify a CMK that can perform this operation."))
-	}
-	materialID = blob.MaterialID()
-	if !u.hasMaterial(materialID) {
-		return fail(awserr.New(awserr.InvalidCiphertext, ""))
-	}
-	m, err := u.material(ctx, materialID)
 	if err != nil {
 		return fail(err)
-	}
-	plaintext, err = m.Decrypt(nil, blob, src.context)
-	if err != nil {
-		return fail(awserr.New(awserr.InvalidCiphertext, ""))
 	}
 	call.Forget(plaintext)
 	return u, plaintext, materialID, nil
+}
+
+// decryptSymmetric opens a ciphertext that names its key and material.
+func (u *usableKey) decryptSymmetric(ctx context.Context, src *source, blob keymaterial.Blob, parseErr error) (plaintext []byte, materialID string, err error) {
+	switch {
+	case parseErr != nil:
+		return nil, "", awserr.New(awserr.InvalidCiphertext, "")
+	case blob.KeyID() != u.ID:
+		return nil, "", awserr.New(awserr.IncorrectKey, "The key ID in the request does not identify a CMK that can perform this operation.")
+	}
+	materialID = blob.MaterialID()
+	if !u.hasMaterial(materialID) {
+		return nil, "", awserr.New(awserr.InvalidCiphertext, "")
+	}
+	m, err := u.symmetric(ctx, materialID)
+	if err != nil {
+		return nil, "", err
+	}
+	if plaintext, err = m.Decrypt(nil, blob, src.context); err != nil {
+		err = awserr.New(awserr.InvalidCiphertext, "")
+	}
+	return plaintext, materialID, err
 }
 
 // useOf is use for the key that a ciphertext names.
@@ -293,8 +318,10 @@ func (r *keyRecord) hasMaterial(id string) bool {
 	return false
 }
 
-func (k *key) checkAlgorithm(algorithm types.EncryptionAlgorithmSpec) error {
-	if algorithm != types.EncryptionAlgorithmSpecSymmetricDefault {
+// checkAlgorithm refuses an algorithm that is not one of those that keys of the spec
+// have for an operation.
+func (k *key) checkAlgorithm(algorithm string, have []string) error {
+	if !slices.Contains(have, algorithm) {
 		return awserr.New(awserr.InvalidKeyUsage, "Algorithm %s is incompatible with key spec %s.", algorithm, k.Spec)
 	}
 	return nil

@@ -49,6 +49,7 @@ func (s *Service) Start() {
 func (s *Service) Close(ctx context.Context) {
 	close(s.stop)
 	s.job.Wait()
+	s.pairs.close()
 	if err := s.Flush(ctx); err != nil {
 		s.Log.Warn("the last uses of keys could not be stored; the next start will", "reason", err)
 	}

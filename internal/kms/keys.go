@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +45,7 @@ type key struct {
 	compiled *policy.Document
 
 	mu    sync.RWMutex
-	ready map[string]*keymaterial.Symmetric // materials in use, by material id
+	ready map[string]any // materials in use (of package keymaterial), by material id
 }
 
 // keyRecord is a key as the store keeps it.
@@ -127,10 +127,11 @@ func materialPlace(account, region, keyID, id string) store.Place {
 	return store.Place{Kind: materialKind, Account: account, Region: region, ID: keyID + "/" + id}
 }
 
-// addMaterial generates new material, stores it and makes it the current one.
-func addMaterial(tx store.Tx, k *key, now time.Time, how types.RotationType) error {
-	raw := keymaterial.GenerateSymmetric()
-	defer secmem.Zero(raw)
+// spec is the row of the key's spec in the table of specs.
+func (r *keyRecord) spec() *keymaterial.Spec { return keymaterial.SpecNamed(string(r.Spec)) }
+
+// addMaterial stores new material and makes it the current one.
+func addMaterial(tx store.Tx, k *key, raw []byte, now time.Time, how types.RotationType) error {
 	id := keymaterial.MaterialID(k.ID, raw)
 	if _, err := tx.Put(materialPlace(k.account, k.region, k.ID, id), raw, 0); err != nil {
 		return err
@@ -139,31 +140,31 @@ func addMaterial(tx store.Tx, k *key, now time.Time, how types.RotationType) err
 	return nil
 }
 
-// material is one of the key's materials, ready to use. It is read from the
-// store when it is first needed.
-func (k *key) material(ctx context.Context, st store.Store, id string) (*keymaterial.Symmetric, error) {
+// loaded is one of the key's materials, ready to use. It is read from the store and
+// opened when it is first needed.
+func loaded[M any](ctx context.Context, k *key, st store.Store, id string, open func(raw []byte) (M, error)) (m M, err error) {
 	k.mu.RLock()
-	m := k.ready[id]
+	have, ok := k.ready[id].(M)
 	k.mu.RUnlock()
-	if m != nil {
-		return m, nil
+	if ok {
+		return have, nil
 	}
-	err := st.View(ctx, func(r store.Reader) error {
+	err = st.View(ctx, func(r store.Reader) error {
 		rec, err := r.Get(materialPlace(k.account, k.region, k.ID, id))
 		if err != nil {
 			return err
 		}
 		defer secmem.Zero(rec.Value)
-		m, err = keymaterial.NewSymmetric(k.ID, id, rec.Value)
+		m, err = open(rec.Value)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.ready == nil {
-		k.ready = map[string]*keymaterial.Symmetric{}
+		k.ready = map[string]any{}
 	}
 	k.ready[id] = m
 	return m, nil
@@ -190,6 +191,11 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		return nil, err
 	}
 
+	raw, err := keymaterial.SpecNamed(string(in.KeySpec)).Generate()
+	if err != nil {
+		return nil, err
+	}
+	defer secmem.Zero(raw)
 	id := newUUID()
 	k := &key{
 		keyRecord: keyRecord{
@@ -219,7 +225,7 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		if err := fresh.put(tx, s.Principals, text); err != nil {
 			return err
 		}
-		if err := addMaterial(tx, fresh, call.Time, ""); err != nil {
+		if err := addMaterial(tx, fresh, raw, call.Time, ""); err != nil {
 			return err
 		}
 		if err := fresh.write(tx); err != nil {
@@ -248,18 +254,14 @@ func fillCreateKey(in *sdk.CreateKeyInput) error {
 		return invalid("You cannot specify different values for KeySpec and CustomerMasterKeySpec. Please use KeySpec only, CustomerMasterKeySpec is deprecated.")
 	}
 	in.CustomerMasterKeySpec = types.CustomerMasterKeySpec(in.KeySpec)
-	usages := usagesOf(in.KeySpec)
+	usages := keymaterial.SpecNamed(string(in.KeySpec)).Usages // the wire knows the same specs
 	if in.KeyUsage == "" {
 		if in.KeySpec != types.KeySpecSymmetricDefault {
 			return invalid("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
 		}
-		in.KeyUsage = usages[0]
+		in.KeyUsage = types.KeyUsageTypeEncryptDecrypt
 	}
-	fits := false
-	for _, u := range usages {
-		fits = fits || u == in.KeyUsage
-	}
-	if !fits {
+	if !slices.Contains(usages, string(in.KeyUsage)) {
 		return invalid("KeyUsage %s is not compatible with KeySpec %s", in.KeyUsage, in.KeySpec)
 	}
 	if in.Origin == "" {
@@ -271,27 +273,6 @@ func fillCreateKey(in *sdk.CreateKeyInput) error {
 	return nil
 }
 
-// usagesOf lists what a key of a spec can be for.
-// https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
-func usagesOf(spec types.KeySpec) []types.KeyUsageType {
-	s := string(spec)
-	switch {
-	case s == "SYMMETRIC_DEFAULT":
-		return []types.KeyUsageType{types.KeyUsageTypeEncryptDecrypt}
-	case strings.HasPrefix(s, "RSA_"):
-		return []types.KeyUsageType{types.KeyUsageTypeEncryptDecrypt, types.KeyUsageTypeSignVerify}
-	case strings.HasPrefix(s, "HMAC_"):
-		return []types.KeyUsageType{types.KeyUsageTypeGenerateVerifyMac}
-	case strings.HasPrefix(s, "ECC_NIST_P"):
-		return []types.KeyUsageType{types.KeyUsageTypeSignVerify, types.KeyUsageTypeKeyAgreement}
-	case s == "SM2":
-		return []types.KeyUsageType{types.KeyUsageTypeEncryptDecrypt, types.KeyUsageTypeSignVerify, types.KeyUsageTypeKeyAgreement}
-	case strings.HasPrefix(s, "ML_KEM_"):
-		return []types.KeyUsageType{types.KeyUsageTypeEncapsulateDecapsulate}
-	}
-	return []types.KeyUsageType{types.KeyUsageTypeSignVerify} // ECC_SECG_P256K1, ECC_NIST_EDWARDS25519, ML_DSA_*
-}
-
 // supportedKey refuses the kinds of key that this version does not make.
 func supportedKey(in *sdk.CreateKeyInput) error {
 	switch {
@@ -301,8 +282,6 @@ func supportedKey(in *sdk.CreateKeyInput) error {
 		return invalid("Origin %s requires a CustomKeyStoreId.", in.Origin)
 	case in.XksKeyId != nil:
 		return invalid("XksKeyId is only valid with Origin EXTERNAL_KEY_STORE.")
-	case in.KeySpec != types.KeySpecSymmetricDefault:
-		return awserr.New(awserr.UnsupportedOperation, "KeySpec %s is not supported by this version of Kagimori. Use SYMMETRIC_DEFAULT.", in.KeySpec)
 	case in.Origin != types.OriginTypeAwsKms:
 		return awserr.New(awserr.UnsupportedOperation, "Origin %s is not supported by this version of Kagimori. Use AWS_KMS.", in.Origin)
 	case aws.ToBool(in.MultiRegion):
@@ -318,13 +297,44 @@ func (k *key) metadata() *types.KeyMetadata {
 		CreationDate: aws.Time(k.Created), Enabled: k.State == types.KeyStateEnabled, Description: aws.String(k.Description),
 		KeyUsage: k.Usage, KeyState: k.State, Origin: k.Origin, KeyManager: types.KeyManagerTypeCustomer,
 		CustomerMasterKeySpec: types.CustomerMasterKeySpec(k.Spec), KeySpec: k.Spec,
-		EncryptionAlgorithms: []types.EncryptionAlgorithmSpec{types.EncryptionAlgorithmSpecSymmetricDefault},
-		MultiRegion:          aws.Bool(false), CurrentKeyMaterialId: aws.String(k.current()),
+		MultiRegion: aws.Bool(false),
+	}
+	m.EncryptionAlgorithms, m.SigningAlgorithms, m.MacAlgorithms, m.KeyAgreementAlgorithms, m.EncapsulationAlgorithms = k.algorithms()
+	if k.Spec == types.KeySpecSymmetricDefault {
+		m.CurrentKeyMaterialId = aws.String(k.current())
 	}
 	if k.State == types.KeyStatePendingDeletion {
 		m.DeletionDate = aws.Time(k.DeletionDate)
 	}
 	return m
+}
+
+// algorithms are those of the key's usage.
+func (r *keyRecord) algorithms() (encryption []types.EncryptionAlgorithmSpec, signing []types.SigningAlgorithmSpec, mac []types.MacAlgorithmSpec,
+	agreement []types.KeyAgreementAlgorithmSpec, encapsulation []types.EncapsulationAlgorithmSpec) {
+	s := r.spec()
+	switch r.Usage {
+	case types.KeyUsageTypeEncryptDecrypt:
+		encryption = named[types.EncryptionAlgorithmSpec](s.Encryption)
+	case types.KeyUsageTypeSignVerify:
+		signing = named[types.SigningAlgorithmSpec](s.Signing)
+	case types.KeyUsageTypeGenerateVerifyMac:
+		mac = named[types.MacAlgorithmSpec](s.MAC)
+	case types.KeyUsageTypeKeyAgreement:
+		agreement = named[types.KeyAgreementAlgorithmSpec](s.Agreement)
+	case types.KeyUsageTypeEncapsulateDecapsulate:
+		encapsulation = named[types.EncapsulationAlgorithmSpec](s.Encapsulation)
+	}
+	return
+}
+
+// named are names as an enum of the API.
+func named[E ~string](names []string) []E {
+	out := make([]E, len(names))
+	for i, n := range names {
+		out[i] = E(n)
+	}
+	return out
 }
 
 // DescribeKey tells what a key is and which state it is in.

@@ -12,6 +12,8 @@ import (
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/secmem"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
@@ -36,7 +38,9 @@ func (r *rotation) enabled() bool { return !r.Next.IsZero() }
 // rotate gives the key new material and tells the event.
 func rotate(tx store.Tx, k *key, now time.Time, how types.RotationType) (*audit.ServiceEvent, error) {
 	previous := k.current()
-	if err := addMaterial(tx, k, now, how); err != nil {
+	raw := keymaterial.GenerateSymmetric()
+	defer secmem.Zero(raw)
+	if err := addMaterial(tx, k, raw, now, how); err != nil {
 		return nil, err
 	}
 	return &audit.ServiceEvent{

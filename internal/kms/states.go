@@ -111,3 +111,40 @@ func (k *key) checkState(operation string) error {
 	}
 	return awserr.New(awserr.KMSInternal, "%s is in a state that %s does not know.", k.arn, operation)
 }
+
+// usageTable tells which key usage an operation needs.
+var usageTable = map[string]types.KeyUsageType{
+	"Encrypt": types.KeyUsageTypeEncryptDecrypt, "Decrypt": types.KeyUsageTypeEncryptDecrypt, "ReEncrypt": types.KeyUsageTypeEncryptDecrypt,
+	"GenerateDataKey": types.KeyUsageTypeEncryptDecrypt, "GenerateDataKeyWithoutPlaintext": types.KeyUsageTypeEncryptDecrypt,
+	"GenerateDataKeyPair": types.KeyUsageTypeEncryptDecrypt, "GenerateDataKeyPairWithoutPlaintext": types.KeyUsageTypeEncryptDecrypt,
+	"Sign": types.KeyUsageTypeSignVerify, "Verify": types.KeyUsageTypeSignVerify,
+	"GenerateMac": types.KeyUsageTypeGenerateVerifyMac, "VerifyMac": types.KeyUsageTypeGenerateVerifyMac,
+	"DeriveSharedSecret": types.KeyUsageTypeKeyAgreement,
+	"Encapsulate":        types.KeyUsageTypeEncapsulateDecapsulate, "Decapsulate": types.KeyUsageTypeEncapsulateDecapsulate,
+}
+
+// symmetricOnly are the operations for symmetric encryption keys alone: of those with
+// a wrong usage, and of the others. What the latter answer has no message.
+var symmetricOnly = map[string]bool{
+	"GenerateDataKey": true, "GenerateDataKeyWithoutPlaintext": true, "GenerateDataKeyPair": true, "GenerateDataKeyPairWithoutPlaintext": true,
+	"EnableKeyRotation": false, "DisableKeyRotation": false, "GetKeyRotationStatus": false, "RotateKeyOnDemand": false, "ListKeyRotations": false,
+}
+
+// checkUsage refuses an operation that the kind of key cannot do.
+func (k *key) checkUsage(operation string) error {
+	needed, ok := usageTable[operation]
+	wrong := ok && k.Usage != needed
+	if byUsage, only := symmetricOnly[operation]; only && k.Spec != types.KeySpecSymmetricDefault {
+		if !byUsage {
+			return awserr.New(awserr.UnsupportedOperation, "")
+		}
+		wrong = true
+	}
+	if operation == "GetPublicKey" && !k.spec().Asymmetric() {
+		return awserr.New(awserr.UnsupportedOperation, "")
+	}
+	if wrong {
+		return awserr.New(awserr.InvalidKeyUsage, "%s key usage is %s which is not valid for %s.", k.arn, k.Usage, operation)
+	}
+	return nil
+}

@@ -152,12 +152,54 @@ func (v *values) ofInput(name string) policy.Value {
 		if name == "kms:schedulekeydeletionpendingwindowindays" && in.PendingWindowInDays != nil {
 			return policy.Number(int64(*in.PendingWindowInDays))
 		}
+	case *sdk.GenerateDataKeyPairInput:
+		if name == "kms:datakeypairspec" {
+			return policy.Text(string(in.KeyPairSpec))
+		}
+	case *sdk.GenerateDataKeyPairWithoutPlaintextInput:
+		if name == "kms:datakeypairspec" {
+			return policy.Text(string(in.KeyPairSpec))
+		}
+	case *sdk.SignInput:
+		return signValue(name, in.SigningAlgorithm, in.MessageType)
+	case *sdk.VerifyInput:
+		return signValue(name, in.SigningAlgorithm, in.MessageType)
+	case *sdk.GenerateMacInput:
+		if name == "kms:macalgorithm" {
+			return policy.Text(string(in.MacAlgorithm))
+		}
+	case *sdk.VerifyMacInput:
+		if name == "kms:macalgorithm" {
+			return policy.Text(string(in.MacAlgorithm))
+		}
+	case *sdk.DeriveSharedSecretInput:
+		if name == "kms:keyagreementalgorithm" {
+			return policy.Text(string(in.KeyAgreementAlgorithm))
+		}
+	case *sdk.EncapsulateInput:
+		if name == "kms:encapsulationalgorithm" {
+			return policy.Text(string(in.EncapsulationAlgorithm))
+		}
+	case *sdk.DecapsulateInput:
+		if name == "kms:encapsulationalgorithm" {
+			return policy.Text(string(in.EncapsulationAlgorithm))
+		}
 	case *sdk.CreateGrantInput:
 		return createGrantValue(in, name)
 	case *sdk.RetireGrantInput:
 		if name == "kms:grantconstrainttype" && v.grant != nil {
 			return policy.OptionalText(v.grant.constraintType())
 		}
+	}
+	return policy.Absent
+}
+
+func signValue(name string, algorithm types.SigningAlgorithmSpec, kind types.MessageType) policy.Value {
+	switch name {
+	case "kms:signingalgorithm":
+		return policy.Text(string(algorithm))
+	case "kms:messagetype":
+		return policy.Text(string(kind))
 	}
 	return policy.Absent
 }
@@ -173,6 +215,10 @@ func (v *values) encryptionContext() map[string]string {
 	case *sdk.GenerateDataKeyInput:
 		return in.EncryptionContext
 	case *sdk.GenerateDataKeyWithoutPlaintextInput:
+		return in.EncryptionContext
+	case *sdk.GenerateDataKeyPairInput:
+		return in.EncryptionContext
+	case *sdk.GenerateDataKeyPairWithoutPlaintextInput:
 		return in.EncryptionContext
 	case *sdk.ReEncryptInput:
 		if v.action == reEncryptFrom {
@@ -196,7 +242,7 @@ func (v *values) encryptionAlgorithm() types.EncryptionAlgorithmSpec {
 		return in.EncryptionAlgorithm
 	case *sdk.DecryptInput:
 		return in.EncryptionAlgorithm
-	case *sdk.GenerateDataKeyInput, *sdk.GenerateDataKeyWithoutPlaintextInput:
+	case *sdk.GenerateDataKeyInput, *sdk.GenerateDataKeyWithoutPlaintextInput, *sdk.GenerateDataKeyPairInput, *sdk.GenerateDataKeyPairWithoutPlaintextInput:
 		return types.EncryptionAlgorithmSpecSymmetricDefault
 	case *sdk.ReEncryptInput:
 		if v.action == reEncryptFrom {
