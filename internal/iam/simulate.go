@@ -327,46 +327,37 @@ type span struct{ start, end *types.Position }
 // its brace on, to its end.
 func spans(text string) (all []span) {
 	dec := json.NewDecoder(strings.NewReader(text))
-	add := func(start, end int64) { all = append(all, span{position(text, start), position(text, end)}) }
 	var skip json.RawMessage
-	if _, err := dec.Token(); err != nil {
-		return nil
+	member := func() (name any) { // and on to its value
+		name, _ = dec.Token()
+		return name
 	}
+	add := func(start int64) {
+		all = append(all, span{position(text, start), position(text, dec.InputOffset())})
+	}
+	for member(); dec.More() && member() != "Statement"; {
+		if dec.Decode(&skip) != nil {
+			return nil
+		}
+	}
+	open, _ := dec.Token()
+	start := dec.InputOffset()
 	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil
-		}
-		if name != "Statement" {
-			if dec.Decode(&skip) != nil {
-				return nil
-			}
-			continue
-		}
-		open, err := dec.Token()
-		if err != nil {
-			return nil
-		}
 		if open == json.Delim('{') {
-			start := dec.InputOffset()
-			for dec.More() {
-				if dec.Decode(&skip) != nil {
-					return nil
-				}
-			}
-			dec.Token()
-			add(start, dec.InputOffset())
-			return all
+			member()
 		}
-		for start := dec.InputOffset(); dec.More(); start = dec.InputOffset() {
-			if dec.Decode(&skip) != nil {
-				return nil
-			}
-			add(start, dec.InputOffset())
+		if dec.Decode(&skip) != nil {
+			return nil
 		}
-		return all
+		if open == json.Delim('[') {
+			add(start)
+			start = dec.InputOffset()
+		}
 	}
-	return nil
+	if _, err := dec.Token(); err == nil && open == json.Delim('{') {
+		add(start)
+	}
+	return all
 }
 
 // position is the line and column of a byte of a text, both from 1.
