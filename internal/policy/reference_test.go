@@ -20,9 +20,9 @@ import (
 )
 
 // This file has a second evaluator of policies, written from AWS's pages alone:
-// slow, and as plain as the pages. It reads a policy anew for every question,
-// keeps it as the maps that encoding/json makes of it, and takes all values for
-// the texts that they are. What package policy decides, it must decide too.
+// slow, and as plain as the pages. It keeps a policy as the maps that
+// encoding/json makes of it, and takes all values for the texts that they are.
+// What package policy decides, it must decide too.
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 // https://docs.aws.amazon.com/kms/latest/developerguide/policy-evaluation.html
@@ -86,6 +86,9 @@ type paper struct {
 	// IDs are the unique ids of those whom it names; nil for a paper that was
 	// never bound.
 	IDs map[string]string
+
+	last     string // the text that was decoded last
+	contents map[string]any
 }
 
 // A question is a request with all that bears on it.
@@ -245,9 +248,17 @@ func (p *paper) opinion(q *question) (denies, allows bool) {
 	return denies, allows
 }
 
+// decoded is what the text says, not to be changed.
 func (p *paper) decoded() map[string]any {
+	if p.last != p.Text {
+		p.last, p.contents = p.Text, decode(p.Text)
+	}
+	return p.contents
+}
+
+func decode(text string) map[string]any {
 	var doc map[string]any
-	d := json.NewDecoder(strings.NewReader(p.Text))
+	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber() // a number stands for its text
 	must(d.Decode(&doc))
 	return doc
@@ -1413,7 +1424,7 @@ func (q *question) change(i int, edit func(doc map[string]any)) *question {
 		if i--; i != -1 {
 			return p
 		}
-		other, doc := *p, p.decoded()
+		other, doc := *p, decode(p.Text)
 		edit(doc)
 		other.Text = write(doc)
 		return &other
