@@ -150,13 +150,8 @@ func (s *Service) update(ctx context.Context, call *api.Call, k *entityKind, nam
 // create stores a new entity, if the account has room for it and no other of that
 // name. response makes the answer from it.
 func (s *Service) create(ctx context.Context, call *api.Call, k *entityKind, rec entityRecord, v values, prepare func(e *entity, tx store.Tx) error) (*entity, error) {
-	if err := s.allow(ctx, call, arnOf(call.Caller.Account, k.word, rec.Path, rec.Name), &v); err != nil {
+	if err := s.allowNew(ctx, call, "Tag"+k.title, arnOf(call.Caller.Account, k.word, rec.Path, rec.Name), &v); err != nil {
 		return nil, err
-	}
-	if len(v.given) > 0 {
-		if err := s.allowAction(ctx, call, "Tag"+k.title, arnOf(call.Caller.Account, k.word, rec.Path, rec.Name), &v); err != nil {
-			return nil, err
-		}
 	}
 	tags, err := mergeTags(nil, v.given)
 	if err != nil {

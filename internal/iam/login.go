@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"bytes"
 	"context"
 	"crypto/pbkdf2"
 	"crypto/sha256"
@@ -36,18 +37,22 @@ func hashPassword(password string, salt []byte, iterations int) ([]byte, error) 
 	return pbkdf2.Key(sha256.New, password, salt, iterations, sha256.Size)
 }
 
-// setPassword gives the user a password.
-func (e *entity) setPassword(password string, created time.Time, reset bool) error {
-	if err := checkPassword(password, e.Name); err != nil {
-		return err
+// newPassword makes a password for a user. It takes its time, so it is made before
+// the transaction that stores it.
+func newPassword(password, user string) (*loginPassword, error) {
+	if err := checkPassword(password, user); err != nil {
+		return nil, err
 	}
 	salt := random(16)
 	hash, err := hashPassword(password, salt, passwordIterations)
-	if err != nil {
-		return err
-	}
-	e.Login = &loginPassword{salt, passwordIterations, hash, created, reset}
-	return nil
+	return &loginPassword{Salt: salt, Iterations: passwordIterations, Hash: hash}, err
+}
+
+// setPassword gives the user a password in place of the one there is.
+func (e *entity) setPassword(login *loginPassword, reset bool) {
+	fresh := *login
+	fresh.Created, fresh.Reset = e.Login.Created, reset
+	e.Login = &fresh
 }
 
 // is tells whether the password is that one.
@@ -70,7 +75,7 @@ func checkPassword(password, user string) error {
 		}
 	}
 	if kinds < 3 {
-		return awserr.New(awserr.PasswordPolicyViolation, "Password should have three of uppercase letters, lowercase letters, numbers and the characters ! @ # $ %% ^ & * ( ) _ + - = [ ] { } | '")
+		return awserr.New(awserr.PasswordPolicyViolation, "Password should have three of uppercase letters, lowercase letters, numbers and the characters ! @ # $ % ^ & * ( ) _ + - = [ ] { } | '")
 	}
 	if strings.EqualFold(password, user) {
 		return awserr.New(awserr.PasswordPolicyViolation, "Password should not be the user name")
@@ -92,14 +97,21 @@ func (s *Service) CreateLoginProfile(ctx context.Context, call *api.Call, in *sd
 	if err != nil {
 		return nil, err
 	}
+	e, err := s.entity(ctx, call, userKind, name, values{})
+	if err != nil {
+		return nil, err
+	}
+	login, err := newPassword(aws.ToString(in.Password), e.Name)
+	if err != nil {
+		return nil, err
+	}
+	login.Created, login.Reset = call.Time, in.PasswordResetRequired
 	var out sdk.CreateLoginProfileOutput
-	return &out, s.update(ctx, call, userKind, name, values{}, func(e *entity, _ store.Tx) error {
+	return &out, s.change(ctx, call, e, func(e *entity, _ store.Tx) error {
 		if e.Login != nil {
 			return awserr.New(awserr.EntityAlreadyExists, "Login Profile for user %s already exists.", e.Name)
 		}
-		if err := e.setPassword(aws.ToString(in.Password), call.Time, in.PasswordResetRequired); err != nil {
-			return err
-		}
+		e.Login = login
 		out.LoginProfile = e.loginProfile()
 		call.Trail.Response = &out
 		return nil
@@ -124,14 +136,22 @@ func (s *Service) GetLoginProfile(ctx context.Context, call *api.Call, in *sdk.G
 
 // UpdateLoginProfile changes the password of a user, or that it must be changed.
 func (s *Service) UpdateLoginProfile(ctx context.Context, call *api.Call, in *sdk.UpdateLoginProfileInput) (*sdk.UpdateLoginProfileOutput, error) {
-	return &sdk.UpdateLoginProfileOutput{}, s.update(ctx, call, userKind, *in.UserName, values{}, func(e *entity, _ store.Tx) error {
+	e, err := s.entity(ctx, call, userKind, *in.UserName, values{})
+	if err != nil {
+		return nil, err
+	}
+	var login *loginPassword
+	if in.Password != nil {
+		if login, err = newPassword(*in.Password, e.Name); err != nil {
+			return nil, err
+		}
+	}
+	return &sdk.UpdateLoginProfileOutput{}, s.change(ctx, call, e, func(e *entity, _ store.Tx) error {
 		if e.Login == nil {
 			return noLogin(e.Name)
 		}
-		if in.Password != nil {
-			if err := e.setPassword(*in.Password, e.Login.Created, e.Login.Reset); err != nil {
-				return err
-			}
+		if login != nil {
+			e.setPassword(login, e.Login.Reset)
 		}
 		if in.PasswordResetRequired != nil {
 			e.Login.Reset = *in.PasswordResetRequired
@@ -160,13 +180,26 @@ func (s *Service) ChangePassword(ctx context.Context, call *api.Call, in *sdk.Ch
 	if call.Caller.Type != api.IAMUser {
 		return nil, awserr.New(awserr.InvalidUserType, "Only IAM Users can change their own password")
 	}
-	return &sdk.ChangePasswordOutput{}, s.update(ctx, call, userKind, call.Caller.UserName, values{}, func(e *entity, _ store.Tx) error {
-		if e.Login == nil {
-			return noLogin(e.Name)
+	e, err := s.entity(ctx, call, userKind, call.Caller.UserName, values{})
+	if err != nil {
+		return nil, err
+	}
+	if e.Login == nil {
+		return nil, noLogin(e.Name)
+	}
+	if !e.Login.is(*in.OldPassword) {
+		return nil, awserr.New(awserr.AccessDenied, "The old password was incorrect.")
+	}
+	login, err := newPassword(*in.NewPassword, e.Name)
+	if err != nil {
+		return nil, err
+	}
+	old := e.Login.Hash
+	return &sdk.ChangePasswordOutput{}, s.change(ctx, call, e, func(e *entity, _ store.Tx) error {
+		if e.Login == nil || !bytes.Equal(e.Login.Hash, old) {
+			return awserr.New(awserr.EntityTemporarilyUnmodifiable, "The password of user %s was changed by another call at the same time. Try again.", e.Name)
 		}
-		if !e.Login.is(*in.OldPassword) {
-			return awserr.New(awserr.AccessDenied, "The old password was incorrect.")
-		}
-		return e.setPassword(*in.NewPassword, e.Login.Created, false)
+		e.setPassword(login, false)
+		return nil
 	})
 }

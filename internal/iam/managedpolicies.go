@@ -120,14 +120,8 @@ func (m *managed) sdkVersion(v version) types.PolicyVersion {
 func (s *Service) CreatePolicy(ctx context.Context, call *api.Call, in *sdk.CreatePolicyInput) (*sdk.CreatePolicyOutput, error) {
 	account := call.Caller.Account
 	arn := arnOf(account, "policy", path(in.Path), *in.PolicyName)
-	v := values{given: in.Tags}
-	if err := s.allow(ctx, call, arn, &v); err != nil {
+	if err := s.allowNew(ctx, call, "TagPolicy", arn, &values{given: in.Tags}); err != nil {
 		return nil, err
-	}
-	if len(in.Tags) > 0 {
-		if err := s.allowAction(ctx, call, "TagPolicy", arn, &v); err != nil {
-			return nil, err
-		}
 	}
 	if err := checkManaged(*in.PolicyDocument); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (s *Service) changeDevice(ctx context.Context, call *api.Call, serial strin
 // CreateVirtualMFADevice makes a device, whose seed is only shown now.
 func (s *Service) CreateVirtualMFADevice(ctx context.Context, call *api.Call, in *sdk.CreateVirtualMFADeviceInput) (*sdk.CreateVirtualMFADeviceOutput, error) {
 	d := &mfaDevice{account: call.Caller.Account, mfaRecord: mfaRecord{Name: *in.VirtualMFADeviceName, Path: path(in.Path), Seed: random(seedBytes), Created: call.Time}}
-	if err := s.allow(ctx, call, d.serial(), &values{given: in.Tags}); err != nil {
+	if err := s.allowNew(ctx, call, "TagMFADevice", d.serial(), &values{given: in.Tags}); err != nil {
 		return nil, err
 	}
 	var err error
@@ -64,8 +64,7 @@ func (s *Service) CreateVirtualMFADevice(ctx context.Context, call *api.Call, in
 		return nil, err
 	}
 	seed := base32.StdEncoding.EncodeToString(d.Seed)
-	label := "Amazon Web Services:" + d.Name + "@" + d.account
-	code, err := qr.Encode(fmt.Sprintf("otpauth://totp/%s?secret=%s&issuer=%s", url.PathEscape(label), seed, url.QueryEscape("Kagimori")), qr.M)
+	code, err := qr.Encode(otpauth(d.Name, d.account, seed), qr.M)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +80,14 @@ func (s *Service) CreateVirtualMFADevice(ctx context.Context, call *api.Call, in
 		fresh := *d
 		return fresh.write(tx)
 	})
+}
+
+// otpauth is the URI that sets up an app for codes. The issuer stands in it twice,
+// for old and new apps.
+// https://github.com/google/google-authenticator/wiki/Key-Uri-Format
+func otpauth(name, account, seed string) string {
+	const issuer = "Kagimori"
+	return fmt.Sprintf("otpauth://totp/%s:%s?secret=%s&issuer=%s", issuer, url.PathEscape(name+"@"+account), seed, issuer)
 }
 
 // holder is who an MFA device is to belong to: a user, by name, or the calling
@@ -197,8 +204,9 @@ func (s *Service) DeleteVirtualMFADevice(ctx context.Context, call *api.Call, in
 	})
 }
 
-// ownerName is the name of the user a device belongs to; for a root's it is empty.
-func (d *mfaDevice) ownerName(r store.Reader) (*entity, error) {
+// owner is the user a device belongs to; nil for a root's and for one that nobody
+// uses.
+func (d *mfaDevice) owner(r store.Reader) (*entity, error) {
 	if d.Owner == "" || d.Owner == d.account {
 		return nil, nil
 	}
@@ -208,21 +216,32 @@ func (d *mfaDevice) ownerName(r store.Reader) (*entity, error) {
 // ListMFADevices lists the devices of a user, or of the caller.
 func (s *Service) ListMFADevices(ctx context.Context, call *api.Call, in *sdk.ListMFADevicesInput) (*sdk.ListMFADevicesOutput, error) {
 	name := mfaUser(call, in.UserName)
-	if in.UserName == nil && call.Caller.Type == api.IAMUser {
-		name = call.Caller.UserName
+	if name == "" && call.Caller.Type != api.Root {
+		var err error
+		if name, err = userName(call, nil); err != nil {
+			return nil, err
+		}
 	}
 	owner, err := s.holder(ctx, call, name)
 	if err != nil {
 		return nil, err
 	}
+	pg, err := newPage(in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
 	out := &sdk.ListMFADevicesOutput{MFADevices: []types.MFADevice{}}
-	return out, s.Store.View(ctx, func(r store.Reader) error {
+	err = s.Store.View(ctx, func(r store.Reader) error {
 		devices, err := mfaOf(r, owner)
 		for _, d := range devices {
-			out.MFADevices = append(out.MFADevices, types.MFADevice{SerialNumber: aws.String(d.serial()), EnableDate: &d.Enabled, UserName: aws.String(name)})
+			if pg.take(fold(d.Name)) {
+				out.MFADevices = append(out.MFADevices, types.MFADevice{SerialNumber: aws.String(d.serial()), EnableDate: &d.Enabled, UserName: aws.String(name)})
+			}
 		}
 		return err
 	})
+	out.IsTruncated, out.Marker = pg.next()
+	return out, err
 }
 
 // ListVirtualMFADevices lists the devices of the account.
@@ -252,7 +271,7 @@ func (s *Service) ListVirtualMFADevices(ctx context.Context, call *api.Call, in 
 				}
 				return nil
 			}
-			e, err := d.ownerName(r)
+			e, err := d.owner(r)
 			if err != nil {
 				return err
 			}
@@ -271,29 +290,42 @@ func (s *Service) ListVirtualMFADevices(ctx context.Context, call *api.Call, in 
 	return out, err
 }
 
-// GetMFADevice tells of a device in use.
+// GetMFADevice tells of a device. The permission is that on its user.
 func (s *Service) GetMFADevice(ctx context.Context, call *api.Call, in *sdk.GetMFADeviceInput) (*sdk.GetMFADeviceOutput, error) {
-	d, err := s.device(ctx, call, *in.SerialNumber, values{})
-	if err != nil {
+	var d *mfaDevice
+	var e *entity
+	found := s.Store.View(ctx, func(r store.Reader) (err error) {
+		if d, err = findMFA(r, call.Caller.Account, *in.SerialNumber); err == nil {
+			e, err = d.owner(r)
+		}
+		return err
+	})
+	resource, v := *in.SerialNumber, values{}
+	switch {
+	case e != nil:
+		resource, v.tags = e.arn(), e.Tags
+	case found == nil && d.Owner != "":
+		resource = RootARN(d.account)
+	case in.UserName != nil:
+		resource = arnOf(call.Caller.Account, userKind.word, "/", *in.UserName)
+	}
+	if err := s.allow(ctx, call, resource, &v); err != nil {
 		return nil, err
 	}
+	if found == nil && in.UserName != nil && (e == nil || fold(e.Name) != fold(*in.UserName)) {
+		found = store.ErrNotFound
+	}
+	if found != nil {
+		return nil, noDevice(found, *in.SerialNumber)
+	}
 	out := &sdk.GetMFADeviceOutput{SerialNumber: in.SerialNumber}
-	return out, s.Store.View(ctx, func(r store.Reader) error {
-		e, err := d.ownerName(r)
-		if err != nil {
-			return err
-		}
-		if d.Owner != "" {
-			out.EnableDate = &d.Enabled
-		}
-		if e != nil {
-			out.UserName = &e.Name
-		}
-		if in.UserName != nil && (e == nil || fold(e.Name) != fold(*in.UserName)) {
-			return noDevice(store.ErrNotFound, *in.SerialNumber)
-		}
-		return nil
-	})
+	if d.Owner != "" {
+		out.EnableDate = &d.Enabled
+	}
+	if e != nil {
+		out.UserName = &e.Name
+	}
+	return out, nil
 }
 
 // TagMFADevice adds tags to a device.

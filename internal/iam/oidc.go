@@ -150,7 +150,7 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, call *api.Cal
 	}
 	p := &oidcProvider{account: call.Caller.Account, oidcRecord: oidcRecord{URL: strings.TrimPrefix(*in.Url, "https://"),
 		ClientIDs: in.ClientIDList, Thumbprints: in.ThumbprintList, Created: call.Time}}
-	if err := s.allow(ctx, call, p.arn(), &values{given: in.Tags}); err != nil {
+	if err := s.allowNew(ctx, call, "TagOpenIDConnectProvider", p.arn(), &values{given: in.Tags}); err != nil {
 		return nil, err
 	}
 	if p.Tags, err = mergeTags(nil, in.Tags); err != nil {
@@ -203,16 +203,24 @@ func (s *Service) GetOpenIDConnectProvider(ctx context.Context, call *api.Call, 
 	return &sdk.GetOpenIDConnectProviderOutput{Url: &p.URL, ClientIDList: p.ClientIDs, ThumbprintList: p.Thumbprints, CreateDate: &p.Created, Tags: sdkTags(p.Tags)}, nil
 }
 
-// DeleteOpenIDConnectProvider ends that tokens of a provider are taken.
+// DeleteOpenIDConnectProvider ends that tokens of a provider are taken. It is no
+// error that there is none.
 func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, call *api.Call, in *sdk.DeleteOpenIDConnectProviderInput) (*sdk.DeleteOpenIDConnectProviderOutput, error) {
+	out := new(sdk.DeleteOpenIDConnectProviderOutput)
 	p, err := s.provider(ctx, call, *in.OpenIDConnectProviderArn, values{})
+	if awserr.Is(err, awserr.NoSuchEntity) {
+		return out, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.DeleteOpenIDConnectProviderOutput{}, s.Trail.Change(ctx, call, func(tx store.Tx) error {
+	return out, s.Trail.Change(ctx, call, func(tx store.Tx) error {
 		fresh, err := findOIDC(tx, p.account, p.URL)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
 		if err != nil {
-			return noProvider(err, p.arn())
+			return err
 		}
 		return tx.Delete(oidcPlace(p.account, p.URL), fresh.revision)
 	})

@@ -75,6 +75,16 @@ func (s *Service) allowAction(ctx context.Context, call *api.Call, action, resou
 	return authz.Check(ctx, s.Authorize, call, &req)
 }
 
+// allowNew is allow for what the call makes. Tags that are given with it need the
+// permission of the action that tags it as well.
+func (s *Service) allowNew(ctx context.Context, call *api.Call, tagAction, resource string, v *values) error {
+	err := s.allow(ctx, call, resource, v)
+	if err == nil && len(v.given) > 0 {
+		err = s.allowAction(ctx, call, tagAction, resource, v)
+	}
+	return err
+}
+
 // invalid is a ValidationError.
 func invalid(format string, args ...any) error { return awserr.New(awserr.Validation, format, args...) }
 

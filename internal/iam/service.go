@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"context"
 	"errors"
 	"maps"
 
@@ -17,7 +18,9 @@ type Config struct {
 	Trail     *audit.Trail
 	Authorize authz.Decider
 	Directory *Directory
-	Clock     clock.Clock
+	// Membership is what an account has from the organization.
+	Membership func(ctx context.Context, account string) (*authz.Membership, error)
+	Clock      clock.Clock
 }
 
 // Service answers the IAM API. It is safe for concurrent use.

@@ -43,6 +43,9 @@ func (s *Service) CreateServiceLinkedRole(ctx context.Context, call *api.Call, i
 		call.Trail.Response = &out
 		return err
 	})
+	if awserr.Is(err, awserr.EntityAlreadyExists) {
+		err = awserr.New(awserr.InvalidInput, "Service role name %s has been taken in this account, please try a different suffix.", of.name)
+	}
 	return &out, err
 }
 

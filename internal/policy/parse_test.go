@@ -2,6 +2,8 @@ package policy_test
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -66,4 +68,45 @@ func TestSyntaxErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestParseMemory: what reading a document takes grows with its size, whatever it
+// is full of. Documents come from callers, and before anything is known of them
+// but that they have credentials.
+func TestParseMemory(t *testing.T) {
+	const (
+		size  = 60_000
+		bound = 64 << 20 // bytes; about a kilobyte for each of the document
+	)
+	value := func(s string) string {
+		return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"a:b":"` + strings.Repeat(s, size/len(s)) + `"}}}}`
+	}
+	for name, text := range map[string]string{
+		"characters that are wild elsewhere": value("*"),
+		"dollar signs":                       value("$"),
+		"characters as variables":            value("${*}"),
+		"variables":                          value("${a:b}"),
+		"a long name over a long list":       `{"` + strings.Repeat("a", size/2) + `":[` + strings.Repeat("1,", size/4) + `1]}`,
+		"long names in each other":           `{"` + strings.Repeat("a", size/2) + `":{"` + strings.Repeat("b", size/4) + `":[` + strings.Repeat("[],", size/16) + `1]}}`,
+		"many names":                         `{"Statement":{"Condition":{"StringEquals":{` + manyNames(size) + `"a:b":""}}}}`,
+		"lists":                              strings.Repeat(`[`, size),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _ = policy.Parse(policy.Identity, "d", text)
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > bound {
+				t.Errorf("%d MB for %d kB", used>>20, len(text)>>10)
+			}
+		})
+	}
+}
+
+func manyNames(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, `"a:%d":"",`, i)
+	}
+	return b.String()
 }

@@ -77,7 +77,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock})
 	handlers := map[string]map[string]api.Handler{
 		wire.KMS.Name:           service.Handlers(),
-		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Clock: opts.Clock}).Handlers(),
+		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Membership: principals.Membership, Clock: opts.Clock}).Handlers(),
 		wire.STS.Name:           tokens.Handlers(),
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
