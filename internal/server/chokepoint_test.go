@@ -34,6 +34,9 @@ type world struct {
 	pending         string    // to be deleted
 	blob            string    // ciphertext of key, in base64
 	grants          [2]string // of key, for the root
+
+	signing, mac, agreement, kem string // key ids
+	signature, tag, peer, secret string // what fits them, in base64
 }
 
 func newWorld(h *harness) *world {
@@ -53,6 +56,14 @@ func newWorld(h *harness) *world {
 		h.call("CreateGrant", `{"KeyId":"`+w.key+`","GranteePrincipal":"`+rootARN+`","Operations":["Decrypt"]}`, &out)
 		w.grants[i] = out.GrantId
 	}
+	w.signing, w.mac = h.newKeyOf("ECC_NIST_P256", "SIGN_VERIFY"), h.newKeyOf("HMAC_256", "GENERATE_VERIFY_MAC")
+	w.agreement, w.kem = h.newKeyOf("ECC_NIST_P256", "KEY_AGREEMENT"), h.newKeyOf("ML_KEM_768", "ENCAPSULATE_DECAPSULATE")
+	var made struct{ Signature, Mac, PublicKey, SharedSecretCiphertextBlob string }
+	h.call("Sign", `{"KeyId":"`+w.signing+`","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, &made)
+	h.call("GenerateMac", `{"KeyId":"`+w.mac+`","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, &made)
+	h.call("GetPublicKey", `{"KeyId":"`+w.agreement+`"}`, &made)
+	h.call("Encapsulate", `{"KeyId":"`+w.kem+`","EncapsulationAlgorithm":"ML_KEM"}`, &made)
+	w.signature, w.tag, w.peer, w.secret = made.Signature, made.Mac, made.PublicKey, made.SharedSecretCiphertextBlob
 	return w
 }
 
@@ -71,6 +82,9 @@ func (w *world) validCalls() []validCall {
 		return validCall{operation, `{"AliasName":"alias/` + name + `"` + more + "}", operation,
 			strings.Replace(w.keyARN, "key/"+w.key, "alias/"+name, 1)}
 	}
+	with := func(operation, id, more string) validCall {
+		return validCall{operation, `{"KeyId":"` + id + `"` + more + "}", operation, strings.Replace(w.keyARN, w.key, id, 1)}
+	}
 	onAll := func(operation, body string) validCall { return validCall{operation, body, operation, "*"} }
 	const context = `"EncryptionContext":{"purpose":"test"}`
 	return []validCall{
@@ -82,6 +96,16 @@ func (w *world) validCalls() []validCall {
 		{"ReEncrypt", `{"SourceKeyId":"` + w.key + `","DestinationKeyId":"` + w.otherARN + `","CiphertextBlob":"` + w.blob + `","SourceEncryptionContext":{"purpose":"test"}}`, "ReEncryptFrom", w.keyARN},
 		onKey("GenerateDataKey", `,"KeySpec":"AES_256"`),
 		onKey("GenerateDataKeyWithoutPlaintext", `,"NumberOfBytes":64,`+context),
+		onKey("GenerateDataKeyPair", `,"KeyPairSpec":"ECC_NIST_P256"`),
+		onKey("GenerateDataKeyPairWithoutPlaintext", `,"KeyPairSpec":"ECC_NIST_P256",`+context),
+		with("Sign", w.signing, `,"Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"`),
+		with("Verify", w.signing, `,"Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256","Signature":"`+w.signature+`"`),
+		with("GetPublicKey", w.signing, ""),
+		with("GenerateMac", w.mac, `,"Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"`),
+		with("VerifyMac", w.mac, `,"Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256","Mac":"`+w.tag+`"`),
+		with("DeriveSharedSecret", w.agreement, `,"KeyAgreementAlgorithm":"ECDH","PublicKey":"`+w.peer+`"`),
+		with("Encapsulate", w.kem, `,"EncapsulationAlgorithm":"ML_KEM"`),
+		with("Decapsulate", w.kem, `,"EncapsulationAlgorithm":"ML_KEM","SharedSecretCiphertextBlob":"`+w.secret+`"`),
 		onAll("GenerateRandom", `{"NumberOfBytes":32}`),
 		onKey("UpdateKeyDescription", `,"Description":"new"`),
 		onAlias("CreateAlias", "third", `,"TargetKeyId":"`+w.key+`"`),

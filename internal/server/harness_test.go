@@ -370,6 +370,14 @@ func (h *harness) newKey() (id, arn string) {
 	return out.KeyMetadata.KeyId, out.KeyMetadata.Arn
 }
 
+// newKeyOf makes a key of a spec and usage.
+func (h *harness) newKeyOf(spec, usage string) (id string) {
+	h.Helper()
+	var out struct{ KeyMetadata struct{ KeyId string } }
+	h.call("CreateKey", `{"KeySpec":"`+spec+`","KeyUsage":"`+usage+`"}`, &out)
+	return out.KeyMetadata.KeyId
+}
+
 // serves checks that the server still does its work.
 func (h *harness) serves() {
 	h.Helper()
