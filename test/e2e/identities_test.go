@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -20,4 +21,16 @@ func TestIdentities(t *testing.T) {
 			visit(t, s, t.TempDir(), c)
 		})
 	}
+}
+
+// TestAsymmetric has Python's cryptography and OpenSSL verify what the service signs,
+// encrypt what it decrypts, and read what it gives.
+func TestAsymmetric(t *testing.T) {
+	skipWithout(t, "python")
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("skipped: there is no openssl")
+	}
+	s := serve(t, filepath.Join(t.TempDir(), "data"), setup{})
+	defer s.stop(t)
+	visit(t, s, t.TempDir(), client{"cryptography", "python", "python", "testdata/asymmetric.py"})
 }
