@@ -1,12 +1,13 @@
 """Asymmetric keys: what the service makes, Python's cryptography and OpenSSL take, and
 the other way round."""
 
+import hashlib
 import subprocess
 import tempfile
 
 import boto3
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, padding, rsa, utils
 
 kms = boto3.client("kms")
 MESSAGE = "請求書 100 円".encode()
@@ -54,6 +55,19 @@ for spec, bits in (("ECC_NIST_P256", "256"), ("ECC_NIST_P384", "384"), ("ECC_NIS
 
 key, public = new("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
 public.verify(kms.sign(KeyId=key, SigningAlgorithm="ED25519_SHA_512", Message=MESSAGE)["Signature"], MESSAGE)
+
+# Post-quantum: another implementation verifies, and encapsulates.
+for spec, kind in (("ML_DSA_44", mldsa.MLDSA44PublicKey), ("ML_DSA_65", mldsa.MLDSA65PublicKey), ("ML_DSA_87", mldsa.MLDSA87PublicKey)):
+    key, public = new(spec, "SIGN_VERIFY")
+    assert isinstance(public, kind)
+    public.verify(kms.sign(KeyId=key, SigningAlgorithm="ML_DSA_SHAKE_256", Message=MESSAGE)["Signature"], MESSAGE)
+    mu = hashlib.shake_256(hashlib.shake_256(public.public_bytes_raw()).digest(64) + b"\0\0" + MESSAGE).digest(64)
+    public.verify(kms.sign(KeyId=key, SigningAlgorithm="ML_DSA_SHAKE_256", Message=mu, MessageType="EXTERNAL_MU")["Signature"], MESSAGE)
+for spec in ("ML_KEM_768", "ML_KEM_1024"):
+    key, public = new(spec, "ENCAPSULATE_DECAPSULATE")
+    secret, blob = public.encapsulate()
+    got = kms.decapsulate(KeyId=key, EncapsulationAlgorithm="ML_KEM", SharedSecretCiphertextBlob=blob)["SharedSecret"]
+    assert got == secret
 
 # Encryption outside, decryption in the service.
 key, public = new("RSA_4096", "ENCRYPT_DECRYPT")
