@@ -99,6 +99,10 @@ func (ed25519Family) load(pkcs8 []byte) (private, error) {
 
 type ed25519Key ed25519.PrivateKey
 
+func (k ed25519Key) pkcs8() ([]byte, error) {
+	return x509.MarshalPKCS8PrivateKey(ed25519.PrivateKey(k))
+}
+
 func (k ed25519Key) publicKey() ed25519.PublicKey { return ed25519.PublicKey(k[32:]) }
 
 func (k ed25519Key) public() ([]byte, error) { return x509.MarshalPKIXPublicKey(k.publicKey()) }
@@ -178,15 +182,7 @@ func (secp256k1Family) generate() ([]byte, error) {
 		return nil, err
 	}
 	defer k.Zero()
-	algorithm, err := secp256k1Algorithm()
-	if err != nil {
-		return nil, err
-	}
-	inner, err := asn1.Marshal(sec1Key{Version: 1, PrivateKey: k.Serialize(), PublicKey: bits(k.PubKey().SerializeUncompressed())})
-	if err != nil {
-		return nil, err
-	}
-	return asn1.Marshal(pkcs8Key{Algorithm: algorithm, PrivateKey: inner})
+	return secp256k1Key{k}.pkcs8()
 }
 
 func (secp256k1Family) load(pkcs8 []byte) (private, error) {
@@ -210,6 +206,18 @@ func (secp256k1Family) load(pkcs8 []byte) (private, error) {
 }
 
 type secp256k1Key struct{ *secp256k1.PrivateKey }
+
+func (k secp256k1Key) pkcs8() ([]byte, error) {
+	algorithm, err := secp256k1Algorithm()
+	if err != nil {
+		return nil, err
+	}
+	inner, err := asn1.Marshal(sec1Key{Version: 1, PrivateKey: k.Serialize(), PublicKey: bits(k.PubKey().SerializeUncompressed())})
+	if err != nil {
+		return nil, err
+	}
+	return asn1.Marshal(pkcs8Key{Algorithm: algorithm, PrivateKey: inner})
+}
 
 func (k secp256k1Key) public() ([]byte, error) {
 	algorithm, err := secp256k1Algorithm()

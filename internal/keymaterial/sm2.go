@@ -39,6 +39,8 @@ func (sm2Family) load(pkcs8 []byte) (private, error) {
 
 type sm2Key struct{ *sm2.PrivateKey }
 
+func (k sm2Key) pkcs8() ([]byte, error) { return smx509.MarshalPKCS8PrivateKey(k.PrivateKey) }
+
 func (k sm2Key) public() ([]byte, error) { return smx509.MarshalPKIXPublicKey(&k.PublicKey) }
 
 func (k sm2Key) sign(_ string, kind MessageType, message []byte) ([]byte, error) {

@@ -62,6 +62,9 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, call *api.Call, in *sdk
 	call.Trail.Response = out
 	return out, u.change(ctx, func(k *key, _ store.Tx) error {
 		k.State, k.DeletionDate = types.KeyStateDisabled, time.Time{}
+		if !k.complete() {
+			k.State = types.KeyStatePendingImport
+		}
 		return nil
 	})
 }
@@ -78,6 +81,9 @@ func destroy(tx store.Tx, k *key, now time.Time) (*audit.ServiceEvent, error) {
 		return nil
 	}
 	for _, m := range k.Materials {
+		if m.Gone {
+			continue
+		}
 		rec, err := tx.Get(materialPlace(k.account, k.region, k.ID, m.ID))
 		if err != nil {
 			return nil, err

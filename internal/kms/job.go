@@ -68,7 +68,7 @@ func (s *Service) Flush(ctx context.Context) error {
 	return errors.Join(s.Trail.Drain(ctx), s.flushUsage(ctx))
 }
 
-// RunDue rotates and deletes the keys that are due, and tells when the next one
+// RunDue rotates and deletes the keys that are due, and the material that expires, and tells when the next one
 // will be; the zero time means none is known. One that fails does not keep the
 // others waiting.
 func (s *Service) RunDue(ctx context.Context) (next time.Time, err error) {
@@ -107,9 +107,9 @@ func (s *Service) RunDue(ctx context.Context) (next time.Time, err error) {
 }
 
 func (s *Service) runDue(ctx context.Context, seen *key, now time.Time) error {
-	var event *audit.ServiceEvent
+	var events []*audit.ServiceEvent
 	recs, err := s.Trail.Commit(ctx, func(tx store.Tx) error {
-		event = nil
+		events = nil
 		k, err := readKey(tx, seen.account, seen.region, seen.ID)
 		if isNotFound(err) {
 			return nil
@@ -120,23 +120,32 @@ func (s *Service) runDue(ctx context.Context, seen *key, now time.Time) error {
 		if due := k.due(); due.IsZero() || due.After(now) {
 			return nil // a call came in between
 		}
-		if k.State == types.KeyStatePendingDeletion {
-			event, err = destroy(tx, k, now)
+		note := func(event *audit.ServiceEvent, err error) error {
+			events = append(events, event)
 			return err
 		}
-		if event, err = rotate(tx, k, now, types.RotationTypeAutomatic); err != nil {
+		if k.State == types.KeyStatePendingDeletion && !k.DeletionDate.After(now) {
+			return note(destroy(tx, k, now))
+		}
+		if events, err = expire(tx, k, now); err != nil {
 			return err
 		}
-		// One rotation is enough for a server that was down for long.
-		for !k.Rotation.Next.After(now) {
-			k.Rotation.Next = k.Rotation.Next.Add(time.Duration(k.Rotation.PeriodDays) * day)
+		if k.State == types.KeyStateEnabled && k.Rotation.enabled() && !k.Rotation.Next.After(now) {
+			if err := note(rotate(tx, k, now, types.RotationTypeAutomatic)); err != nil {
+				return err
+			}
+			// One rotation is enough for a server that was down for long.
+			for !k.Rotation.Next.After(now) {
+				k.Rotation.Next = k.Rotation.Next.Add(time.Duration(k.Rotation.PeriodDays) * day)
+			}
 		}
 		return k.write(tx)
 	}, func() []api.Record {
-		if event == nil {
-			return nil
+		var records []api.Record
+		for _, event := range events {
+			records = append(records, audit.EventRecord(event))
 		}
-		return []api.Record{audit.EventRecord(event)}
+		return records
 	})
 	if err != nil {
 		return err

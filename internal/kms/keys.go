@@ -67,23 +67,65 @@ type keyRecord struct {
 // materialRecord tells of one key material; the bytes are in a record of their own.
 type materialRecord struct {
 	ID      string             `json:"id"`
-	Created time.Time          `json:"created"`
+	Created time.Time          `json:"created"`        // or when a rotation made it current
 	Type    types.RotationType `json:"type,omitempty"` // how it came to be; empty for the first
+
+	// Of imported material.
+	Description string    `json:"description,omitempty"`
+	ValidTo     time.Time `json:"validTo,omitzero"`  // zero: it does not expire
+	Gone        bool      `json:"gone,omitempty"`    // deleted or expired; the same can be imported again
+	Pending     bool      `json:"pending,omitempty"` // the last one: to be current after a rotation
 }
 
-// current is the id of the material that encrypts.
-func (r *keyRecord) current() string { return r.Materials[len(r.Materials)-1].ID }
+// currentIndex is the index of the material that encrypts, -1 if there is none.
+func (r *keyRecord) currentIndex() int {
+	n := len(r.Materials) - 1
+	if n >= 0 && r.Materials[n].Pending {
+		n--
+	}
+	return n
+}
 
-// due is when the key next needs the background job: its deletion or its
-// rotation. The zero time means never.
+// current is the id of the material that encrypts, empty if there is none.
+func (r *keyRecord) current() string {
+	if i := r.currentIndex(); i >= 0 {
+		return r.Materials[i].ID
+	}
+	return ""
+}
+
+// complete tells whether the key has all material that it needs.
+func (r *keyRecord) complete() bool {
+	return r.currentIndex() >= 0 && !slices.ContainsFunc(r.Materials, func(m materialRecord) bool { return m.Gone })
+}
+
+// due is when the key next needs the background job: its deletion, its rotation,
+// or the end of imported material. The zero time means never.
 func (r *keyRecord) due() time.Time {
+	var due time.Time
+	earliest := func(t time.Time) {
+		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
+			due = t
+		}
+	}
 	switch r.State {
 	case types.KeyStatePendingDeletion:
-		return r.DeletionDate
+		earliest(r.DeletionDate)
 	case types.KeyStateEnabled:
-		return r.Rotation.Next
+		earliest(r.Rotation.Next)
 	}
-	return time.Time{}
+	earliest(r.expiry())
+	return due
+}
+
+// expiry is when the first of the imported materials expires; zero if none does.
+func (r *keyRecord) expiry() (first time.Time) {
+	for _, m := range r.Materials {
+		if !m.Gone && !m.ValidTo.IsZero() && (first.IsZero() || m.ValidTo.Before(first)) {
+			first = m.ValidTo
+		}
+	}
+	return first
 }
 
 func readKey(r store.Reader, account, region, id string) (*key, error) {
@@ -191,8 +233,11 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		return nil, err
 	}
 
-	raw, err := keymaterial.SpecNamed(string(in.KeySpec)).Generate()
-	if err != nil {
+	state := types.KeyStateEnabled
+	var raw []byte
+	if in.Origin == types.OriginTypeExternal {
+		state = types.KeyStatePendingImport
+	} else if raw, err = keymaterial.SpecNamed(string(in.KeySpec)).Generate(); err != nil {
 		return nil, err
 	}
 	defer secmem.Zero(raw)
@@ -200,7 +245,7 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	k := &key{
 		keyRecord: keyRecord{
 			ID: id, Created: call.Time, Description: aws.ToString(in.Description),
-			Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin, State: types.KeyStateEnabled,
+			Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin, State: state,
 			Tags: tags,
 		},
 		account: call.Caller.Account, region: call.Region, arn: keyARN(call.Caller.Account, call.Region, id),
@@ -225,8 +270,10 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		if err := fresh.put(tx, s.Principals, text); err != nil {
 			return err
 		}
-		if err := addMaterial(tx, fresh, raw, call.Time, ""); err != nil {
-			return err
+		if raw != nil {
+			if err := addMaterial(tx, fresh, raw, call.Time, ""); err != nil {
+				return err
+			}
 		}
 		if err := fresh.write(tx); err != nil {
 			return err
@@ -282,8 +329,8 @@ func supportedKey(in *sdk.CreateKeyInput) error {
 		return invalid("Origin %s requires a CustomKeyStoreId.", in.Origin)
 	case in.XksKeyId != nil:
 		return invalid("XksKeyId is only valid with Origin EXTERNAL_KEY_STORE.")
-	case in.Origin != types.OriginTypeAwsKms:
-		return awserr.New(awserr.UnsupportedOperation, "Origin %s is not supported by this version of Kagimori. Use AWS_KMS.", in.Origin)
+	case in.Origin == types.OriginTypeExternal && keymaterial.SpecNamed(string(in.KeySpec)).Wrapping() == nil:
+		return invalid("KeySpec %s is not compatible with Origin EXTERNAL.", in.KeySpec)
 	case aws.ToBool(in.MultiRegion):
 		return awserr.New(awserr.UnsupportedOperation, "Multi-Region keys are not supported by this version of Kagimori.")
 	}
@@ -300,8 +347,14 @@ func (k *key) metadata() *types.KeyMetadata {
 		MultiRegion: aws.Bool(false),
 	}
 	m.EncryptionAlgorithms, m.SigningAlgorithms, m.MacAlgorithms, m.KeyAgreementAlgorithms, m.EncapsulationAlgorithms = k.algorithms()
-	if k.Spec == types.KeySpecSymmetricDefault {
-		m.CurrentKeyMaterialId = aws.String(k.current())
+	if id := k.current(); id != "" && k.Spec == types.KeySpecSymmetricDefault {
+		m.CurrentKeyMaterialId = &id
+	}
+	if k.Origin == types.OriginTypeExternal && k.complete() {
+		m.ExpirationModel = types.ExpirationModelTypeKeyMaterialDoesNotExpire
+		if first := k.expiry(); !first.IsZero() {
+			m.ExpirationModel, m.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, &first
+		}
 	}
 	if k.State == types.KeyStatePendingDeletion {
 		m.DeletionDate = aws.Time(k.DeletionDate)

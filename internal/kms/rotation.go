@@ -35,13 +35,23 @@ type rotation struct {
 
 func (r *rotation) enabled() bool { return !r.Next.IsZero() }
 
-// rotate gives the key new material and tells the event.
+// rotate gives the key new material, or makes current what was imported for that,
+// and tells the event.
 func rotate(tx store.Tx, k *key, now time.Time, how types.RotationType) (*audit.ServiceEvent, error) {
 	previous := k.current()
-	raw := keymaterial.GenerateSymmetric()
-	defer secmem.Zero(raw)
-	if err := addMaterial(tx, k, raw, now, how); err != nil {
-		return nil, err
+	if k.Origin == types.OriginTypeExternal {
+		last := len(k.Materials) - 1
+		if last < 0 || !k.Materials[last].Pending {
+			return nil, awserr.New(awserr.KMSInvalidState, "No available key material pending rotation for the key: %s.", k.arn)
+		}
+		m := &k.Materials[last]
+		m.Pending, m.Created, m.Type = false, now, how
+	} else {
+		raw := keymaterial.GenerateSymmetric()
+		defer secmem.Zero(raw)
+		if err := addMaterial(tx, k, raw, now, how); err != nil {
+			return nil, err
+		}
 	}
 	return &audit.ServiceEvent{
 		Source: eventSource, Name: "RotateKey", ID: newUUID(), Time: now, Account: k.account, Region: k.region,
@@ -55,6 +65,9 @@ func rotate(tx store.Tx, k *key, now time.Time, how types.RotationType) (*audit.
 func (s *Service) EnableKeyRotation(ctx context.Context, call *api.Call, in *sdk.EnableKeyRotationInput) (*sdk.EnableKeyRotationOutput, error) {
 	u, err := s.use(ctx, call, *in.KeyId, keyOnly)
 	if err != nil {
+		return nil, err
+	}
+	if err := u.onlyOrigin(types.OriginTypeAwsKms); err != nil {
 		return nil, err
 	}
 	call.Trail.Response = keyIDElement{&u.arn}
@@ -154,9 +167,18 @@ func (s *Service) ListKeyRotations(ctx context.Context, call *api.Call, in *sdk.
 	out := &sdk.ListKeyRotationsOutput{Rotations: []types.RotationsListEntry{}}
 	for i := first; i < len(u.Materials) && !pg.full(len(out.Rotations)); i++ {
 		m := u.Materials[i]
+		if m.Pending && in.IncludeKeyMaterial != types.IncludeKeyMaterialAllKeyMaterial {
+			continue
+		}
 		e := types.RotationsListEntry{KeyId: aws.String(u.ID), KeyMaterialId: aws.String(m.ID), KeyMaterialState: types.KeyMaterialStateNonCurrent}
-		if i == len(u.Materials)-1 {
+		switch {
+		case m.Pending:
+			e.KeyMaterialState = types.KeyMaterialStatePendingRotation
+		case i == u.currentIndex():
 			e.KeyMaterialState = types.KeyMaterialStateCurrent
+		}
+		if u.Origin == types.OriginTypeExternal {
+			m.describe(&e)
 		}
 		if m.Type != "" {
 			e.RotationType, e.RotationDate = m.Type, aws.Time(m.Created)

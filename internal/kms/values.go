@@ -184,6 +184,20 @@ func (v *values) ofInput(name string) policy.Value {
 		if name == "kms:encapsulationalgorithm" {
 			return policy.Text(string(in.EncapsulationAlgorithm))
 		}
+	case *sdk.GetParametersForImportInput:
+		switch name {
+		case "kms:wrappingalgorithm":
+			return policy.Text(string(in.WrappingAlgorithm))
+		case "kms:wrappingkeyspec":
+			return policy.Text(string(in.WrappingKeySpec))
+		}
+	case *sdk.ImportKeyMaterialInput:
+		switch {
+		case name == "kms:expirationmodel":
+			return policy.OptionalText(string(in.ExpirationModel))
+		case name == "kms:validto" && in.ValidTo != nil:
+			return policy.Time(*in.ValidTo)
+		}
 	case *sdk.CreateGrantInput:
 		return createGrantValue(in, name)
 	case *sdk.RetireGrantInput:
