@@ -10,12 +10,14 @@
 package kagimoritest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -161,6 +163,36 @@ func (c Caller) Retrieve(context.Context) (aws.Credentials, error) { return c.cr
 // KMS is a client in a Region.
 func (c Caller) KMS(region string) *kms.Client {
 	return kms.New(kms.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+}
+
+// Through is a client whose calls a service makes for the caller, as AWS's services
+// do with forward access sessions: ec2.amazonaws.com, for example, for an encrypted
+// volume. It makes kms:ViaService ec2.REGION.amazonaws.com.
+func (c Caller) Through(service, region string) *kms.Client {
+	return kms.New(kms.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: inProcess{c.server.srv.Forwarded(service)}})
+}
+
+// Service is a client of a service that calls for itself, on account of the
+// resource of an ARN, as the grantees of grants for services do.
+func (s *Server) Service(service, region, sourceARN, sourceAccount string) *kms.Client {
+	return kms.New(kms.Options{Region: region, BaseEndpoint: &s.Endpoint, Retryer: aws.NopRetryer{}, Credentials: aws.AnonymousCredentials{},
+		HTTPClient: inProcess{s.srv.AsService(service, region, sourceARN, sourceAccount)}})
+}
+
+// inProcess hands requests to a handler.
+type inProcess struct{ handler http.Handler }
+
+// Do implements the SDK's HTTPClient.
+func (p inProcess) Do(r *http.Request) (*http.Response, error) {
+	in := r.Clone(r.Context())
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	in.RequestURI, in.Host = r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host)
+	rec := httptest.NewRecorder()
+	p.handler.ServeHTTP(rec, in)
+	return rec.Result(), nil
 }
 
 // IAM is a client of IAM, which is the same in all Regions.

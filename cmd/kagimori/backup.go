@@ -143,12 +143,14 @@ func restoreSecrets(ctx context.Context, env *cli.Env, r *backup.Reader, dir str
 		return err
 	}
 	defer db.Close()
-	root, err := iam.Root(ctx, db.Store(r.Keys.StoreKey()))
+	root, err := iam.Root(ctx, db.Store(r.Keys.StoreKey()), "")
 	if err != nil {
 		return err
 	}
-	if err := datadir.WriteCredentials(dir, root); err != nil {
-		return err
+	if root.AccessKeyID != "" { // else the root's access keys were deleted
+		if err := datadir.WriteCredentials(dir, root); err != nil {
+			return err
+		}
 	}
 	keyFile := datadir.RootKeyFile(dir)
 	if err := seal.NewKeyFile(keyFile); err != nil {

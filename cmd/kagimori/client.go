@@ -9,6 +9,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
 	"github.com/kagimori/kagimori/internal/cli"
@@ -22,15 +24,28 @@ const defaultEndpoint = "http://127.0.0.1:4599"
 // empty, goes before the environment's.
 func clientConfig(ctx context.Context, env *cli.Env, region string) (aws.Config, error) {
 	region = cmp.Or(region, env.Getenv("AWS_REGION"), env.Getenv("AWS_DEFAULT_REGION"), "us-east-1")
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region),
-		awsconfig.WithBaseEndpoint(cmp.Or(env.Getenv("AWS_ENDPOINT_URL"), defaultEndpoint)), awsconfig.WithRetryMaxAttempts(2))
+	endpoint := cmp.Or(env.Getenv("AWS_ENDPOINT_URL"), defaultEndpoint)
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(region), awsconfig.WithBaseEndpoint(endpoint), awsconfig.WithRetryMaxAttempts(2),
+		awsconfig.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) { o.Client = roleClient{o.Client, endpoint} }))
 	if err != nil {
 		return cfg, fmt.Errorf("the settings of AWS clients (environment, ~/.aws): %w", err)
 	}
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return cfg, errors.New("there are no credentials; export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+		return cfg, fmt.Errorf("there are no credentials that work: %w; export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", err)
 	}
 	return cfg, nil
+}
+
+// roleClient assumes the roles of profiles at the endpoint. The SDK has not yet
+// read the endpoint when it makes the client for that.
+type roleClient struct {
+	stscreds.AssumeRoleAPIClient
+	endpoint string
+}
+
+// AssumeRole implements stscreds.AssumeRoleAPIClient.
+func (c roleClient) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, opts ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
+	return c.AssumeRoleAPIClient.AssumeRole(ctx, in, append(opts, func(o *sts.Options) { o.BaseEndpoint = &c.endpoint })...)
 }
 
 // answered is the code and message of an error that a server answered, or false

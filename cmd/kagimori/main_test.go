@@ -193,6 +193,12 @@ func TestWrongUsage(t *testing.T) {
 		{"audit tale", []string{`"tail"`}},
 		{"audit tail -n -1", []string{"-n"}},
 		{"audit tail --follow", []string{"--follow", "-f"}},
+		{"explain", []string{"needs REQUEST-ID"}},
+		{"policy lnt x", []string{`"lint"`}},
+		{"policy lint", []string{"needs FILE|KEY"}},
+		{"byok check --key k", []string{"--key needs the ARN of a key"}},
+		{"byok check --key arn:aws:kms:eu-central-1:111122223333:key/k", []string{"--as needs the ARN of a role"}},
+		{"byok check --context x", []string{"NAME=VALUE"}},
 		{"version please", []string{`"please"`}},
 		{"completion zh", []string{`"zsh"`}},
 	} {

@@ -180,7 +180,8 @@ It is shown this once: write it down and keep it in a safe place.
 // only to a terminal; elsewhere, such as in a log, the line reads it from the
 // credentials file when it is pasted.
 func banner(ctx context.Context, env *cli.Env, data *datadir.Dir, endpoint, caFile string) error {
-	root, err := iam.Root(ctx, data.Store)
+	written := datadir.CredentialsID(data.Path)
+	root, err := iam.Root(ctx, data.Store, written)
 	if err != nil {
 		return err
 	}
@@ -200,8 +201,12 @@ func banner(ctx context.Context, env *cli.Env, data *datadir.Dir, endpoint, caFi
 	}
 	fmt.Fprintf(&b, "\nPaste this into another terminal (any Region works):\n\n")
 	fmt.Fprintf(&b, "export AWS_ENDPOINT_URL=%s\n", endpoint)
-	fmt.Fprintf(&b, "export AWS_ACCESS_KEY_ID=%s\n", root.AccessKeyID)
-	fmt.Fprintf(&b, "export AWS_SECRET_ACCESS_KEY=%s\n", secret)
+	if root.AccessKeyID == written && written != "" {
+		fmt.Fprintf(&b, "export AWS_ACCESS_KEY_ID=%s\n", root.AccessKeyID)
+		fmt.Fprintf(&b, "export AWS_SECRET_ACCESS_KEY=%s\n", secret)
+	} else {
+		fmt.Fprintf(&b, "# The root's access key in %s has been replaced: use the credentials that you made.\n", credentials)
+	}
 	fmt.Fprintf(&b, "export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1\n")
 	if caFile != "" {
 		fmt.Fprintf(&b, "export AWS_CA_BUNDLE=%s\n", quote(caFile))

@@ -103,6 +103,9 @@ type Call struct {
 	// services on the way, the first one first (ec2.amazonaws.com).
 	Via       string
 	CalledVia []string
+	// MFA is when the request itself proved a code of an MFA device, as that of
+	// AssumeRole can; zero if it did not.
+	MFA time.Time
 	// SourceARN and SourceAccount are the resource for which a service calls.
 	SourceARN, SourceAccount string
 
@@ -140,7 +143,7 @@ func (c *Call) Close() {
 }
 
 // Decided notes that authorization was decided in the caller's favour. Only the
-// authorization choke point calls it.
+// authorization choke point, package authz, calls it.
 func (c *Call) Decided() { c.decisions++ }
 
 // Authorized tells whether any decision allowed this call. An answer may leave

@@ -65,11 +65,17 @@ func (v *values) Value(k *policy.ConditionKey) policy.Value {
 		}
 		return policy.Time(s.Issued)
 	case "aws:multifactorauthpresent":
+		if !v.call.MFA.IsZero() {
+			return policy.Bool(true)
+		}
 		if s == nil || s.Issued.IsZero() {
 			return policy.Absent
 		}
 		return policy.Bool(!s.MFA.IsZero())
 	case "aws:multifactorauthage":
+		if !v.call.MFA.IsZero() {
+			return policy.Number(0)
+		}
 		if s == nil || s.MFA.IsZero() {
 			return policy.Absent
 		}

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -280,6 +281,23 @@ func (d *Dir) openAccount(ctx context.Context, given iam.RootCredentials) error 
 func WriteCredentials(dir string, c iam.RootCredentials) error {
 	return durable.Replace(CredentialsFile(dir), fmt.Appendf(nil, "# Root of account %s.\n[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
 		c.Account, c.AccessKeyID, c.SecretKey), 0o600)
+}
+
+// accessKeyLine is the line of the credentials file with the access key id.
+var accessKeyLine = regexp.MustCompile(`(?m)^aws_access_key_id = (\S+)$`)
+
+// CredentialsID is the access key id in the credentials file of a data folder, empty
+// if there is none to be read.
+func CredentialsID(dir string) string {
+	text, err := os.ReadFile(CredentialsFile(dir))
+	if err != nil {
+		return ""
+	}
+	m := accessKeyLine.FindSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	return string(m[1])
 }
 
 func (d *Dir) openJournal(ctx context.Context, opts *Options) (err error) {

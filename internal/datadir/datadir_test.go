@@ -229,7 +229,7 @@ func TestGivenAccount(t *testing.T) {
 			if d.Created {
 				t.Error("the second start is said to be the first")
 			}
-			root, err := iam.Root(ctx, d.Store)
+			root, err := iam.Root(ctx, d.Store, "")
 			must(t, err)
 			file := readCredentials(t, dir)
 			if file.AccessKeyID != root.AccessKeyID || file.SecretKey != root.SecretKey {

@@ -170,13 +170,13 @@ func CheckRoot(ctx context.Context, st store.Store, given RootCredentials) error
 	return fmt.Errorf("there is no access key %s with that secret access key", given.AccessKeyID)
 }
 
-// Root is the first account with the newest active access key of its root. Without
-// one the key is empty.
-func Root(ctx context.Context, st store.Store) (c RootCredentials, err error) {
+// Root is the first account with an active access key of its root: the one whose id
+// is preferred if there is such, else the newest. Without one the key is empty.
+func Root(ctx context.Context, st store.Store, preferred string) (c RootCredentials, err error) {
 	account, keys, err := rootOf(ctx, st)
 	c.Account = account
 	for _, k := range keys {
-		if !k.Inactive {
+		if !k.Inactive && (c.AccessKeyID == "" || c.AccessKeyID != preferred) {
 			c.AccessKeyID, c.SecretKey = k.id, k.Secret
 		}
 	}

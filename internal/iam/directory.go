@@ -197,7 +197,12 @@ func (d *Directory) load(r store.Reader, account, id string) (*principal, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &principal{exists: true, account: account, name: e.Name, arn: e.arn(), identity: authz.Identity{Tags: e.Tags}}
+	return d.compile(r, e)
+}
+
+// compile is an entity with all that its account gives it.
+func (d *Directory) compile(r store.Reader, e *entity) (*principal, error) {
+	p := &principal{exists: true, account: e.account, name: e.Name, arn: e.arn(), identity: authz.Identity{Tags: e.Tags}}
 	bearers, err := withGroups(r, e)
 	if err != nil {
 		return nil, err
@@ -268,6 +273,35 @@ func (d *Directory) compiled(r store.Reader, m *managed) (*policy.Document, erro
 	return doc, err
 }
 
+// Exists tells whether a principal is still there: the user or the role of a
+// session, or for a root the account.
+func (d *Directory) Exists(ctx context.Context, p *api.Principal) (bool, error) {
+	switch p.Type {
+	case api.IAMUser:
+		found, err := d.principal(ctx, p.Account, p.ID)
+		return err == nil && found.exists, err
+	case api.AssumedRole:
+		found, err := d.principal(ctx, p.Account, p.Session.RoleID)
+		return err == nil && found.exists, err
+	}
+	return true, nil
+}
+
+// AccountOfKey is the account of a long-term access key, empty for an unknown one.
+func (d *Directory) AccountOfKey(ctx context.Context, id string) (account string, err error) {
+	err = d.store.View(ctx, func(r store.Reader) error {
+		k, err := readAccessKey(r, id)
+		if err == nil {
+			account = k.Account
+		}
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return account, err
+}
+
 // ManagedPolicy is the default version of a managed policy that an account can
 // use, its own or one of AWS, compiled and as text; store.ErrNotFound if there is
 // none of that ARN.
@@ -288,8 +322,8 @@ func (d *Directory) ManagedPolicy(ctx context.Context, account, arn string) (doc
 
 // Resolve finds the unique ids (AIDA…, AROA…) of principals as policies name them:
 // the ARN of a user or role, that of a role session (for which the id is the
-// role's), or a unique id. What does not exist is left out. r is the state to
-// look at.
+// role's), or a unique id. For the ARN of an account's root the id is the
+// account's. What does not exist is left out. r is the state to look at.
 func (d *Directory) Resolve(r store.Reader, names []string) (map[string]string, error) {
 	return resolve(r, names)
 }
@@ -297,6 +331,15 @@ func (d *Directory) Resolve(r store.Reader, names []string) (map[string]string, 
 func resolve(r store.Reader, names []string) (map[string]string, error) {
 	ids := map[string]string{}
 	for _, name := range names {
+		if account, ok := rootAccount(name); ok {
+			_, err := readAccount(r, account)
+			if err == nil {
+				ids[name] = account
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return nil, err
+			}
+			continue
+		}
 		e, err := findPrincipal(r, name)
 		switch {
 		case err == nil:

@@ -227,11 +227,16 @@ func findARN(r store.Reader, text string) (*entity, error) {
 	return nil, store.ErrNotFound
 }
 
+// inlineName is what explanations call an inline policy.
+func (e *entity) inlineName(p inline) string {
+	return "policy " + p.Name + " of " + e.kind.word + " " + e.Name
+}
+
 // parseInline compiles the inline policies.
 func (e *entity) parseInline() ([]*policy.Document, error) {
 	docs := make([]*policy.Document, len(e.Inline))
 	for i, p := range e.Inline {
-		doc, err := policy.Parse(policy.Identity, "policy "+p.Name+" of "+e.kind.word+" "+e.Name, p.Text)
+		doc, err := policy.Parse(policy.Identity, e.inlineName(p), p.Text)
 		if err != nil {
 			return nil, fmt.Errorf("the inline policy %s of %s: %w", p.Name, e.arn(), err)
 		}

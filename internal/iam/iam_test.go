@@ -58,7 +58,7 @@ func must(t *testing.T, err error) {
 func TestNoAccountYet(t *testing.T) {
 	st := newStore(t)
 	_, errAccount := iam.Account(ctx, st)
-	_, errRoot := iam.Root(ctx, st)
+	_, errRoot := iam.Root(ctx, st, "")
 	for name, err := range map[string]error{"Account": errAccount, "Root": errRoot, "CheckRoot": iam.CheckRoot(ctx, st, owner)} {
 		if !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: %v, want ErrNotFound", name, err)
@@ -71,7 +71,7 @@ func TestAccount(t *testing.T) {
 	if id, err := iam.Account(ctx, st); id != owner.Account || err != nil {
 		t.Errorf("the account is %q, %v", id, err)
 	}
-	if got, err := iam.Root(ctx, st); got != owner || err != nil {
+	if got, err := iam.Root(ctx, st, ""); got != owner || err != nil {
 		t.Errorf("the root is %+v, %v", got, err)
 	}
 	if err := iam.CreateAccount(ctx, st, owner, now); !errors.Is(err, store.ErrConflict) {
@@ -202,7 +202,7 @@ func TestDamagedRecord(t *testing.T) {
 		return err
 	}))
 	_, errLookup := iam.NewDirectory(st).Lookup(owner.AccessKeyID)
-	_, errRoot := iam.Root(ctx, st)
+	_, errRoot := iam.Root(ctx, st, "")
 	for name, err := range map[string]error{"Lookup": errLookup, "Root": errRoot, "CheckRoot": iam.CheckRoot(ctx, st, owner)} {
 		if err == nil || errors.Is(err, sigv4.ErrUnknownKey) {
 			t.Errorf("%s: got %v, want an error that tells of the damage", name, err)

@@ -58,6 +58,21 @@ func RootARN(account string) string {
 	return "arn:" + api.Partition + ":iam::" + account + ":root"
 }
 
+// rootAccount is the account of which text is the root's ARN.
+func rootAccount(text string) (account string, ok bool) {
+	f := strings.Split(text, ":")
+	if len(f) != 6 || !isAccount(f[4]) || text != RootARN(f[4]) {
+		return "", false
+	}
+	return f[4], true
+}
+
+// RoleAccount is the account of which text is the ARN of a role, there or not.
+func RoleAccount(text string) (account string, ok bool) {
+	a, ok := parseARN(text)
+	return a.account, ok && a.resource == "role" && isAccount(a.account)
+}
+
 // arn is what an ARN of IAM or of a role session names.
 type arn struct {
 	account  string // 12 digits, or aws for the policies of AWS

@@ -9,7 +9,6 @@ import (
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
-	"github.com/kagimori/kagimori/internal/policy"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
@@ -19,7 +18,9 @@ type Config struct {
 	Trail     *audit.Trail
 	Authorize authz.Decider
 	Directory *Directory
-	Clock     clock.Clock
+	// Membership is what an account has from the organization.
+	Membership func(ctx context.Context, account string) (*authz.Membership, error)
+	Clock      clock.Clock
 }
 
 // Service answers the IAM API. It is safe for concurrent use.
@@ -35,13 +36,6 @@ func (s *Service) Handlers() map[string]api.Handler {
 		maps.Copy(all, table)
 	}
 	return all
-}
-
-// allow asks for authorization of the call's action on a resource of the caller's
-// account. values are those of the request's own condition keys; may be nil.
-func (s *Service) allow(ctx context.Context, call *api.Call, resource string, values policy.Context) error {
-	req := authz.Request{Action: "iam:" + call.Operation, Resource: resource, Account: call.Caller.Account, Values: values}
-	return authz.Check(ctx, s.Authorize, call, &req)
 }
 
 // errPageFull ends a listing whose page is full.

@@ -14,8 +14,10 @@ import (
 // use makes one, and only it leads to key material and to changes of the key.
 type usableKey struct {
 	*key
-	svc  *Service
-	call *api.Call
+	svc    *Service
+	call   *api.Call
+	req    authz.Request // that allowed it
+	values values
 }
 
 // forms says which identifiers an operation takes for its key.
@@ -26,26 +28,44 @@ const (
 	keyOrAlias              // those and alias name or alias ARN
 )
 
+// ask is what a call wants of a key.
+type ask struct {
+	action string // without "kms:"; not always the operation's name
+	named  string // as in authz.Request
+	alias  string // the alias name that the caller gave for the key, if it did
+	other  *key   // of ReEncrypt, the other one of its two keys
+}
+
 // use finds the key that value names, asks for authorization of the call's own
 // action on it, and checks its state.
 func (s *Service) use(ctx context.Context, call *api.Call, value string, accept forms) (*usableKey, error) {
-	return s.useFor(ctx, call, call.Operation, value, accept)
+	return s.useFor(ctx, call, ask{action: call.Operation}, value, accept)
 }
 
 // useFor is use for an action that has not the operation's name.
-func (s *Service) useFor(ctx context.Context, call *api.Call, action, value string, accept forms) (*usableKey, error) {
-	k, err := s.resolve(ctx, call, action, value, accept)
+func (s *Service) useFor(ctx context.Context, call *api.Call, a ask, value string, accept forms) (*usableKey, error) {
+	k, alias, err := s.resolve(ctx, call, a.action, value, accept)
 	if err != nil {
 		return nil, err
 	}
-	return s.admit(ctx, call, k, action, "")
+	a.alias = alias
+	return s.admit(ctx, call, k, a)
+}
+
+// crossAccount are the operations that can use a key of another account.
+// https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-modifying-external-accounts.html
+var crossAccount = map[string]bool{
+	"CreateGrant": true, "Decapsulate": true, "Decrypt": true, "DeriveSharedSecret": true, "DescribeKey": true, "Encapsulate": true, "Encrypt": true,
+	"GenerateDataKey": true, "GenerateDataKeyPair": true, "GenerateDataKeyPairWithoutPlaintext": true, "GenerateDataKeyWithoutPlaintext": true,
+	"GenerateMac": true, "GetKeyRotationStatus": true, "GetPublicKey": true, "ListGrants": true, "ReEncrypt": true, "RetireGrant": true,
+	"RevokeGrant": true, "Sign": true, "Verify": true, "VerifyMac": true,
 }
 
 // admit asks for authorization of an action on a key and checks the key state.
-// named is as in authz.Request.
-func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, named string) (*usableKey, error) {
-	req := authz.Request{Action: "kms:" + action, Resource: k.arn, Account: k.account, Type: keyType, Named: named}
-	err := authz.Check(ctx, s.Authorize, call, &req)
+func (s *Service) admit(ctx context.Context, call *api.Call, k *key, a ask) (*usableKey, error) {
+	u := &usableKey{key: k, svc: s, call: call}
+	u.values = values{ctx: ctx, svc: s, call: call, key: k, action: a.action, alias: a.alias, other: a.other}
+	err := u.authorize(a)
 	// The record of a denial must not tell what the denial keeps to itself: that
 	// another account has such a key.
 	if err == nil || k.account == call.Caller.Account {
@@ -57,14 +77,28 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, action, nam
 	if err := k.checkState(call.Operation); err != nil {
 		return nil, err
 	}
-	return &usableKey{key: k, svc: s, call: call}, nil
+	return u, nil
+}
+
+func (u *usableKey) authorize(a ask) error {
+	if u.account != u.call.Caller.Account && !crossAccount[u.call.Operation] {
+		return authz.NotVisible(u.call.Caller, "kms:"+a.action, a.named)
+	}
+	u.req = u.request("kms:" + a.action)
+	u.req.Named = a.named
+	return u.values.check(&u.req)
+}
+
+// request is the question whether the call may do something to the key.
+func (u *usableKey) request(action string) authz.Request {
+	return authz.Request{Action: action, Resource: u.arn, Account: u.account, Type: keyType, Policy: u.document(), Grants: &u.values, Values: &u.values}
 }
 
 // allow asks for authorization of an action on something of the caller's account
 // that the call does not use as a key: an alias, or "*".
 func (s *Service) allow(ctx context.Context, call *api.Call, action, resourceARN string) error {
-	req := authz.Request{Action: "kms:" + action, Resource: resourceARN, Account: call.Caller.Account}
-	return authz.Check(ctx, s.Authorize, call, &req)
+	v := values{ctx: ctx, svc: s, call: call, action: action}
+	return v.check(&authz.Request{Action: "kms:" + action, Resource: resourceARN, Account: call.Caller.Account, Values: &v})
 }
 
 // undeclaredInvalidArn are the operations on keys whose model has no
@@ -74,29 +108,29 @@ var undeclaredInvalidArn = map[string]bool{
 	"Encrypt": true, "Decrypt": true, "ReEncrypt": true, "GenerateDataKey": true, "GenerateDataKeyWithoutPlaintext": true,
 }
 
-// resolve finds the key that a KeyId parameter names. action is what the caller
-// wants to do with it, for the denial.
-func (s *Service) resolve(ctx context.Context, call *api.Call, action, value string, accept forms) (*key, error) {
+// resolve finds the key that a KeyId parameter names, and the alias if it names
+// one. action is what the caller wants to do with it, for the denial.
+func (s *Service) resolve(ctx context.Context, call *api.Call, action, value string, accept forms) (k *key, alias string, err error) {
 	ref, err := parseKeyRef(value, call.Caller.Account, call.Region)
 	if awserr.Is(err, awserr.InvalidArn) && undeclaredInvalidArn[call.Operation] {
 		err = awserr.New(awserr.NotFound, "%s", awserr.From(err).Message)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if ref.alias != "" {
 		if accept != keyOrAlias {
-			return nil, awserr.New(awserr.NotFound, "Invalid keyId '%s'", value)
+			return nil, "", awserr.New(awserr.NotFound, "Invalid keyId '%s'", value)
 		}
 		if ref.id, err = s.aliasTarget(ctx, ref); err != nil {
-			return nil, s.invisible(call, action, ref, err, "Alias "+aliasARN(ref.account, ref.region, ref.alias)+" is not found.")
+			return nil, "", s.invisible(call, action, ref, err, "Alias "+aliasARN(ref.account, ref.region, ref.alias)+" is not found.")
 		}
 	}
-	k, err := s.loadKey(ctx, ref.account, ref.region, ref.id)
+	k, err = s.loadKey(ctx, ref.account, ref.region, ref.id)
 	if err != nil {
-		return nil, s.invisible(call, action, ref, err, "Key '"+keyARN(ref.account, ref.region, ref.id)+"' does not exist")
+		return nil, "", s.invisible(call, action, ref, err, "Key '"+keyARN(ref.account, ref.region, ref.id)+"' does not exist")
 	}
-	return k, nil
+	return k, ref.alias, nil
 }
 
 // invisible turns "not found" into what the caller may know: in the own account
@@ -165,14 +199,8 @@ func (u *usableKey) material(ctx context.Context, id string) (*keymaterial.Symme
 // another call may have come in between.
 func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) error) error {
 	return u.svc.Trail.Change(ctx, u.call, func(tx store.Tx) error {
-		fresh, err := readKey(tx, u.account, u.region, u.ID)
-		if isNotFound(err) {
-			return awserr.New(awserr.NotFound, "Key '%s' does not exist", u.arn)
-		}
+		fresh, err := u.fresh(tx)
 		if err != nil {
-			return err
-		}
-		if err := fresh.checkState(u.call.Operation); err != nil {
 			return err
 		}
 		if err := fn(fresh, tx); err != nil {
@@ -180,6 +208,18 @@ func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) err
 		}
 		return fresh.write(tx)
 	})
+}
+
+// fresh is the key as a transaction finds it, in a state that fits the operation.
+func (u *usableKey) fresh(tx store.Tx) (*key, error) {
+	k, err := readKey(tx, u.account, u.region, u.ID)
+	if isNotFound(err) {
+		return nil, awserr.New(awserr.NotFound, "Key '%s' does not exist", u.arn)
+	}
+	if err == nil {
+		err = k.checkState(u.call.Operation)
+	}
+	return k, err
 }
 
 // keyType is what audit records call a key or alias.

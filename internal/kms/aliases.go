@@ -163,7 +163,8 @@ func (s *Service) UpdateAlias(ctx context.Context, call *api.Call, in *sdk.Updat
 	if err != nil {
 		return nil, err
 	}
-	if err := s.allow(ctx, call, call.Operation, before.arn); err != nil {
+	from := &usableKey{key: before, svc: s, call: call, values: values{ctx: ctx, svc: s, call: call, key: before, action: call.Operation}}
+	if err := from.authorize(ask{action: call.Operation}); err != nil {
 		return nil, err
 	}
 	call.Trail.Response = keyIDElement{&u.arn}
@@ -255,7 +256,7 @@ func (s *Service) ListAliases(ctx context.Context, call *api.Call, in *sdk.ListA
 	}
 	var of *key
 	if in.KeyId != nil {
-		if of, err = s.resolve(ctx, call, call.Operation, *in.KeyId, keyOnly); err != nil {
+		if of, _, err = s.resolve(ctx, call, call.Operation, *in.KeyId, keyOnly); err != nil {
 			return nil, err
 		}
 		if of.account != call.Caller.Account {

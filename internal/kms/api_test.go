@@ -645,9 +645,11 @@ func TestPolicies(t *testing.T) {
 	wantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	nobody.BypassPolicyLockoutSafetyCheck = true
 	must[*kms.PutKeyPolicyOutput](t)(c.PutKeyPolicy(ctx, &nobody))
-	if p := get(); p != *nobody.Policy {
-		t.Errorf("the policy came back as %q", p)
-	}
+	// Now nobody can do anything with it, its account's root neither.
+	_, err = c.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: k.KeyId})
+	wantError(t, err, "AccessDeniedException", "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:GetKeyPolicy on resource: "+*k.Arn+
+		" because no resource-based policy allows the kms:GetKeyPolicy action")
+	k = newKey(t, c)
 	names := must[*kms.ListKeyPoliciesOutput](t)(c.ListKeyPolicies(ctx, &kms.ListKeyPoliciesInput{KeyId: k.KeyId}))
 	if !slices.Equal(names.PolicyNames, []string{"default"}) || names.Truncated {
 		t.Errorf("ListKeyPolicies gives %s", asJSON(t, names))

@@ -18,7 +18,7 @@ import (
 func (s *Service) Encrypt(ctx context.Context, call *api.Call, in *sdk.EncryptInput) (*sdk.EncryptOutput, error) {
 	call.Forget(in.Plaintext)
 	setDefault(&in.EncryptionAlgorithm)
-	if err := checkGrantTokens(in.GrantTokens); err != nil {
+	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
 	u, err := s.use(ctx, call, *in.KeyId, keyOrAlias)
@@ -41,7 +41,7 @@ func (s *Service) Encrypt(ctx context.Context, call *api.Call, in *sdk.EncryptIn
 // ciphertext names its key; a KeyId must agree with it.
 func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptInput) (*sdk.DecryptOutput, error) {
 	setDefault(&in.EncryptionAlgorithm)
-	if err := checkGrantTokens(in.GrantTokens); err != nil {
+	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
 	if err := checkRecipient(in.Recipient); err != nil {
@@ -49,7 +49,7 @@ func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptIn
 	}
 	src := source{blob: in.CiphertextBlob, keyID: in.KeyId, keyMember: "keyId", context: in.EncryptionContext,
 		algorithm: in.EncryptionAlgorithm, dryRun: in.DryRun, modifiers: in.DryRunModifiers}
-	u, plaintext, id, err := s.decrypt(ctx, call, "Decrypt", &src)
+	u, plaintext, id, err := s.decrypt(ctx, call, ask{action: call.Operation}, &src)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +65,21 @@ func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptIn
 func (s *Service) ReEncrypt(ctx context.Context, call *api.Call, in *sdk.ReEncryptInput) (*sdk.ReEncryptOutput, error) {
 	setDefault(&in.SourceEncryptionAlgorithm)
 	setDefault(&in.DestinationEncryptionAlgorithm)
-	if err := checkGrantTokens(in.GrantTokens); err != nil {
+	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
 	src := source{blob: in.CiphertextBlob, keyID: in.SourceKeyId, keyMember: "sourceKeyId", context: in.SourceEncryptionContext,
 		algorithm: in.SourceEncryptionAlgorithm, dryRun: in.DryRun, modifiers: in.DryRunModifiers}
-	from, plaintext, fromID, err := s.decrypt(ctx, call, "ReEncryptFrom", &src)
+	// The source is judged first, but its conditions may ask for the destination.
+	dest, alias, destErr := s.resolve(ctx, call, reEncryptTo, *in.DestinationKeyId, keyOrAlias)
+	from, plaintext, fromID, err := s.decrypt(ctx, call, ask{action: reEncryptFrom, other: dest}, &src)
 	if err != nil {
 		return nil, err
 	}
-	to, err := s.useFor(ctx, call, "ReEncryptTo", *in.DestinationKeyId, keyOrAlias)
+	if destErr != nil {
+		return nil, destErr
+	}
+	to, err := s.admit(ctx, call, dest, ask{action: reEncryptTo, alias: alias, other: from.key})
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +98,12 @@ func (s *Service) ReEncrypt(ctx context.Context, call *api.Call, in *sdk.ReEncry
 		SourceEncryptionAlgorithm: in.SourceEncryptionAlgorithm, DestinationEncryptionAlgorithm: in.DestinationEncryptionAlgorithm,
 		SourceKeyMaterialId: &fromID, DestinationKeyMaterialId: &toID}, nil
 }
+
+// ReEncrypt's permissions, one for each key.
+const (
+	reEncryptFrom = "ReEncryptFrom"
+	reEncryptTo   = "ReEncryptTo"
+)
 
 // GenerateDataKey makes a data key and gives it in clear and encrypted.
 func (s *Service) GenerateDataKey(ctx context.Context, call *api.Call, in *sdk.GenerateDataKeyInput) (*sdk.GenerateDataKeyOutput, error) {
@@ -151,7 +162,7 @@ func (s *Service) generateDataKey(ctx context.Context, call *api.Call, req *data
 	if (req.spec == "") == (req.numberOfBytes == nil) {
 		return fail(invalid("Please specify either number of bytes or key spec."))
 	}
-	if err := checkGrantTokens(req.grantTokens); err != nil {
+	if err := s.checkGrantTokens(req.grantTokens); err != nil {
 		return fail(err)
 	}
 	size := 32
@@ -202,9 +213,9 @@ type source struct {
 	modifiers []types.DryRunModifierType
 }
 
-// decrypt decrypts src under the permission named action. With the dry-run
+// decrypt decrypts src under the permission that a asks for. With the dry-run
 // modifier IGNORE_CIPHERTEXT there is nothing to decrypt, and no plaintext.
-func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, src *source) (u *usableKey, plaintext []byte, materialID string, err error) {
+func (s *Service) decrypt(ctx context.Context, call *api.Call, a ask, src *source) (u *usableKey, plaintext []byte, materialID string, err error) {
 	fail := func(err error) (*usableKey, []byte, string, error) { return nil, nil, "", err }
 	ignore := len(src.modifiers) > 0 // IGNORE_CIPHERTEXT is the only modifier
 	switch {
@@ -223,11 +234,11 @@ func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, sr
 
 	switch {
 	case src.keyID != nil:
-		u, err = s.useFor(ctx, call, action, *src.keyID, keyOrAlias)
+		u, err = s.useFor(ctx, call, a, *src.keyID, keyOrAlias)
 	case parseErr != nil:
 		err = awserr.New(awserr.InvalidCiphertext, "")
 	default:
-		u, err = s.useOf(ctx, call, action, &blob)
+		u, err = s.useOf(ctx, call, a, &blob)
 	}
 	if err != nil {
 		return fail(err)
@@ -261,15 +272,16 @@ func (s *Service) decrypt(ctx context.Context, call *api.Call, action string, sr
 }
 
 // useOf is use for the key that a ciphertext names.
-func (s *Service) useOf(ctx context.Context, call *api.Call, action string, blob *keymaterial.Blob) (*usableKey, error) {
+func (s *Service) useOf(ctx context.Context, call *api.Call, a ask, blob *keymaterial.Blob) (*usableKey, error) {
 	k, err := s.loadKeyOf(ctx, call.Region, blob.KeyID())
 	if isNotFound(err) {
-		return nil, authz.NotVisible(call.Caller, "kms:"+action, authz.OfCiphertext)
+		return nil, authz.NotVisible(call.Caller, "kms:"+a.action, authz.OfCiphertext)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.admit(ctx, call, k, action, authz.OfCiphertext)
+	a.named = authz.OfCiphertext
+	return s.admit(ctx, call, k, a)
 }
 
 func (r *keyRecord) hasMaterial(id string) bool {
@@ -299,14 +311,6 @@ func setDefault(algorithm *types.EncryptionAlgorithmSpec) {
 func dryRun(asked *bool) error {
 	if aws.ToBool(asked) {
 		return awserr.New(awserr.DryRunOperation, "The request would have succeeded, but the DryRun option is set.")
-	}
-	return nil
-}
-
-// checkGrantTokens refuses grant tokens: without grants none can be genuine.
-func checkGrantTokens(tokens []string) error {
-	if len(tokens) > 0 {
-		return awserr.New(awserr.InvalidGrantToken, "Grants are not supported by this version of Kagimori, so no grant token can be valid.")
 	}
 	return nil
 }

@@ -66,9 +66,12 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, call *api.Call, in *sdk
 	})
 }
 
-// destroy deletes a key: its materials, its aliases, what is known of its use,
-// and the key itself.
+// destroy deletes a key: its grants, its materials, its aliases, what is known of
+// its use, and the key itself.
 func destroy(tx store.Tx, k *key, now time.Time) (*audit.ServiceEvent, error) {
+	if err := destroyGrants(tx, k); err != nil {
+		return nil, err
+	}
 	var doomed []store.Record
 	collect := func(rec store.Record) error {
 		doomed = append(doomed, rec)

@@ -68,6 +68,9 @@ func aliasARN(account, region, name string) string {
 	return "arn:" + api.Partition + ":kms:" + region + ":" + account + ":" + name
 }
 
+// rootARN is what policies and grants call an account.
+func rootARN(account string) string { return "arn:" + api.Partition + ":iam::" + account + ":root" }
+
 // isKeyID tells a key id: a UUID in lower case, or mrk- and 32 hex digits.
 func isKeyID(s string) bool {
 	if hex, ok := strings.CutPrefix(s, "mrk-"); ok {

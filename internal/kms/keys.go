@@ -16,6 +16,7 @@ import (
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/policy"
 	"github.com/kagimori/kagimori/internal/secmem"
 	"github.com/kagimori/kagimori/internal/store"
 )
@@ -40,6 +41,9 @@ type key struct {
 	arn      string
 	revision uint64
 
+	compile  sync.Once // guards compiled
+	compiled *policy.Document
+
 	mu    sync.RWMutex
 	ready map[string]*keymaterial.Symmetric // materials in use, by material id
 }
@@ -54,10 +58,10 @@ type keyRecord struct {
 	Origin       types.OriginType   `json:"origin"`
 	State        types.KeyState     `json:"state"`
 	DeletionDate time.Time          `json:"deletionDate,omitzero"`
-	Policy       string             `json:"policy"`
-	Tags         []api.Tag          `json:"tags,omitempty"` // by key
-	Materials    []materialRecord   `json:"materials"`      // oldest first, the last one is current
-	Rotation     rotation           `json:"rotation,omitzero"`
+	keyPolicy
+	Tags      []api.Tag        `json:"tags,omitempty"` // by key
+	Materials []materialRecord `json:"materials"`      // oldest first, the last one is current
+	Rotation  rotation         `json:"rotation,omitzero"`
 }
 
 // materialRecord tells of one key material; the bytes are in a record of their own.
@@ -181,12 +185,6 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	if err := supportedKey(in); err != nil {
 		return nil, err
 	}
-	policy := aws.ToString(in.Policy)
-	if in.Policy == nil {
-		policy = defaultKeyPolicy(call.Caller.Account)
-	} else if err := checkPolicy(policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
-		return nil, err
-	}
 	tags, err := mergeTags(nil, in.Tags)
 	if err != nil {
 		return nil, err
@@ -197,9 +195,16 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		keyRecord: keyRecord{
 			ID: id, Created: call.Time, Description: aws.ToString(in.Description),
 			Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin, State: types.KeyStateEnabled,
-			Policy: policy, Tags: tags,
+			Tags: tags,
 		},
 		account: call.Caller.Account, region: call.Region, arn: keyARN(call.Caller.Account, call.Region, id),
+	}
+	text, bypass := aws.ToString(in.Policy), in.BypassPolicyLockoutSafetyCheck
+	if in.Policy == nil {
+		text, bypass = defaultKeyPolicy(k.account), true
+	}
+	if err := s.judge(ctx, call, k, text, bypass); err != nil {
+		return nil, err
 	}
 	var out sdk.CreateKeyOutput
 	err = s.Trail.Change(ctx, call, func(tx store.Tx) error {
@@ -211,6 +216,9 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 			return awserr.New(awserr.LimitExceeded, "The account has %d KMS keys in %s, which is the most it can have. Schedule the deletion of keys that are no longer needed.", n, k.region)
 		}
 		fresh := &key{keyRecord: k.keyRecord, account: k.account, region: k.region, arn: k.arn}
+		if err := fresh.put(tx, s.Principals, text); err != nil {
+			return err
+		}
 		if err := addMaterial(tx, fresh, call.Time, ""); err != nil {
 			return err
 		}
@@ -321,6 +329,9 @@ func (k *key) metadata() *types.KeyMetadata {
 
 // DescribeKey tells what a key is and which state it is in.
 func (s *Service) DescribeKey(ctx context.Context, call *api.Call, in *sdk.DescribeKeyInput) (*sdk.DescribeKeyOutput, error) {
+	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
 	u, err := s.use(ctx, call, *in.KeyId, keyOrAlias)
 	if err != nil {
 		return nil, err

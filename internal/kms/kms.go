@@ -28,7 +28,10 @@ type Config struct {
 	Trail *audit.Trail
 	// Authorize decides who may do what.
 	Authorize authz.Decider
-	Clock     clock.Clock
+	// Principals knows whom policies and grants name.
+	Principals Principals
+	Sealer     store.Sealer // of grant tokens
+	Clock      clock.Clock
 	// Log is told what went wrong in the background. Callers' errors are not
 	// logged, they are in the audit record.
 	Log *slog.Logger
@@ -39,6 +42,7 @@ type Service struct {
 	Config
 	keys    *cache.Cache[keyPlace, *key]
 	aliases *cache.Cache[aliasPlace, string]
+	grants  *cache.Cache[granteePlace, []*grant]
 	usage   usageTracker
 	kick    chan struct{}  // wakes the background job
 	stop    chan struct{}  // closed by Close
@@ -58,11 +62,12 @@ const (
 	maxOnDemandRotations = 25
 )
 
-// How many keys and aliases stay ready in memory. What is not there is read from
+// How many keys, aliases and grants stay ready in memory. What is not there is read from
 // the store when it is asked for.
 const (
-	cachedKeys    = 1 << 16
-	cachedAliases = 1 << 16
+	cachedKeys     = 1 << 16
+	cachedAliases  = 1 << 16
+	cachedGrantees = 1 << 16 // pairs of key and grantee, those without a grant included
 )
 
 // New makes a Service over what the store holds and catches up with the journal
@@ -73,6 +78,7 @@ func New(ctx context.Context, cfg Config, journalDir string) (*Service, error) {
 		Config:  cfg,
 		keys:    cache.New[keyPlace, *key](cachedKeys),
 		aliases: cache.New[aliasPlace, string](cachedAliases),
+		grants:  cache.New[granteePlace, []*grant](cachedGrantees),
 		kick:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
@@ -92,6 +98,8 @@ func (s *Service) forget(changes []store.Change) {
 			s.keys.Drop(keyPlace{c.Place.Region, c.Place.ID})
 		case aliasKind:
 			s.aliases.Drop(aliasPlace{c.Place.Account, c.Place.Region, c.Place.ID})
+		case grantKind:
+			s.forgetGrant(c.Place)
 		}
 	}
 }
@@ -101,6 +109,7 @@ func (s *Service) Handlers() map[string]api.Handler {
 	return map[string]api.Handler{
 		"CancelKeyDeletion":               api.Handle(s.CancelKeyDeletion),
 		"CreateAlias":                     api.Handle(s.CreateAlias),
+		"CreateGrant":                     api.Handle(s.CreateGrant),
 		"CreateKey":                       api.Handle(s.CreateKey),
 		"Decrypt":                         api.Handle(s.Decrypt),
 		"DeleteAlias":                     api.Handle(s.DeleteAlias),
@@ -117,12 +126,16 @@ func (s *Service) Handlers() map[string]api.Handler {
 		"GetKeyPolicy":                    api.Handle(s.GetKeyPolicy),
 		"GetKeyRotationStatus":            api.Handle(s.GetKeyRotationStatus),
 		"ListAliases":                     api.Handle(s.ListAliases),
+		"ListGrants":                      api.Handle(s.ListGrants),
 		"ListKeyPolicies":                 api.Handle(s.ListKeyPolicies),
 		"ListKeyRotations":                api.Handle(s.ListKeyRotations),
 		"ListKeys":                        api.Handle(s.ListKeys),
 		"ListResourceTags":                api.Handle(s.ListResourceTags),
+		"ListRetirableGrants":             api.Handle(s.ListRetirableGrants),
 		"PutKeyPolicy":                    api.Handle(s.PutKeyPolicy),
 		"ReEncrypt":                       api.Handle(s.ReEncrypt),
+		"RetireGrant":                     api.Handle(s.RetireGrant),
+		"RevokeGrant":                     api.Handle(s.RevokeGrant),
 		"RotateKeyOnDemand":               api.Handle(s.RotateKeyOnDemand),
 		"ScheduleKeyDeletion":             api.Handle(s.ScheduleKeyDeletion),
 		"TagResource":                     api.Handle(s.TagResource),

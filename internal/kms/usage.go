@@ -92,26 +92,32 @@ func (s *Service) GetKeyLastUsage(ctx context.Context, call *api.Call, in *sdk.G
 		return nil, err
 	}
 	out := &sdk.GetKeyLastUsageOutput{KeyId: aws.String(u.ID), KeyCreationDate: &u.Created, TrackingStartDate: &u.Created, KeyLastUsage: &types.KeyLastUsageData{}}
-	place := usagePlace(u.account, u.region, u.ID)
-	last, ok := s.usage.get(place)
-	if !ok {
-		err := s.Store.View(ctx, func(r store.Reader) error {
-			rec, err := r.Get(place)
-			if err != nil {
-				return err
-			}
-			return json.Unmarshal(rec.Value, &last)
-		})
-		if isNotFound(err) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	last, found, err := s.lastUsage(ctx, u.key)
+	if err != nil || !found {
+		return out, err
 	}
 	out.KeyLastUsage = &types.KeyLastUsageData{Operation: last.Operation, Timestamp: &last.Time,
 		KmsRequestId: &last.RequestID, CloudTrailEventId: &last.EventID}
 	return out, nil
+}
+
+// lastUsage is the last use of a key, if it was ever used.
+func (s *Service) lastUsage(ctx context.Context, k *key) (last lastUse, found bool, err error) {
+	place := usagePlace(k.account, k.region, k.ID)
+	if last, found = s.usage.get(place); found {
+		return last, true, nil
+	}
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		rec, err := r.Get(place)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(rec.Value, &last)
+	})
+	if isNotFound(err) {
+		return last, false, nil
+	}
+	return last, err == nil, err
 }
 
 // flushUsage stores the times of last use and how far in the journal they reach.

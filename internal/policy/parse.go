@@ -31,7 +31,7 @@ func (p *parser) at(n *node, reason string, args ...any) error {
 	if len(args) > 0 {
 		reason = fmt.Sprintf(reason, args...)
 	}
-	return p.fail(n.offset, n.path, reason)
+	return p.fail(n.offset, n.place, reason)
 }
 
 // object checks that n is an object with no other members than those named.

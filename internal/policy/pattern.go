@@ -42,10 +42,14 @@ type syntaxOf struct{ wildcards, variables bool }
 // compile makes a pattern of a text. It fails on malformed variables.
 func compile(text string, s syntaxOf) (pattern, error) {
 	var tokens []token
+	var run strings.Builder // of literals
 	add := func(t token) {
-		if last := len(tokens) - 1; t.kind == literal && last >= 0 && tokens[last].kind == literal {
-			tokens[last].text += t.text
-		} else if !(t.kind == anyRun && last >= 0 && tokens[last].kind == anyRun) {
+		if t.kind == literal {
+			run.WriteString(t.text)
+			return
+		}
+		tokens = endRun(tokens, &run)
+		if last := len(tokens) - 1; t.kind != anyRun || last < 0 || tokens[last].kind != anyRun {
 			tokens = append(tokens, t)
 		}
 	}
@@ -77,7 +81,16 @@ func compile(text string, s syntaxOf) (pattern, error) {
 		}
 		text = text[1:]
 	}
-	return newPattern(tokens), nil
+	return newPattern(endRun(tokens, &run)), nil
+}
+
+// endRun appends the literal that a run of literals makes, if there is one.
+func endRun(tokens []token, run *strings.Builder) []token {
+	if run.Len() > 0 {
+		tokens = append(tokens, token{text: run.String()})
+		run.Reset()
+	}
+	return tokens
 }
 
 func newPattern(tokens []token) pattern {

@@ -79,6 +79,19 @@ func (d *Document) Principals() []string {
 	return all
 }
 
+// Accounts are the ids of the accounts that the document names under AWS, each once.
+func (d *Document) Accounts() []string {
+	var all []string
+	for i := range d.Statements {
+		for _, p := range d.Statements[i].Principals {
+			if p.Kind == AccountPrincipal && !slices.Contains(all, p.Account) {
+				all = append(all, p.Account)
+			}
+		}
+	}
+	return all
+}
+
 // Bind is the document with its principals tied to unique ids (AIDA…, AROA…): ids
 // has what Principals gives. A bound principal matches by the id and never a
 // later namesake; one that ids lacks matches nobody. An unbound document
@@ -224,4 +237,16 @@ func (d Decision) Reason(action string) string {
 func Decide(req *Request, set *Set) Decision {
 	e := evaluation{req: req, set: set}
 	return e.decide()
+}
+
+// Shown is the text of a document as it is shown later. bound is what it was bound
+// to, now whom its principals are by now: those that are no more are shown by
+// their unique ids.
+func Shown(text string, bound, now map[string]string) string {
+	for name, id := range bound {
+		if now[name] != id {
+			text = strings.ReplaceAll(text, `"`+name+`"`, `"`+id+`"`)
+		}
+	}
+	return text
 }

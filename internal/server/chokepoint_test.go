@@ -14,6 +14,7 @@ import (
 
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/keymaterial"
 	"github.com/kagimori/kagimori/internal/policy"
 	"github.com/kagimori/kagimori/internal/store"
@@ -28,10 +29,11 @@ const (
 
 // world is what the calls of validCalls act on.
 type world struct {
-	key, keyARN     string // enabled
-	other, otherARN string // enabled too
-	pending         string // to be deleted
-	blob            string // ciphertext of key, in base64
+	key, keyARN     string    // enabled
+	other, otherARN string    // enabled too
+	pending         string    // to be deleted
+	blob            string    // ciphertext of key, in base64
+	grants          [2]string // of key, for the root
 }
 
 func newWorld(h *harness) *world {
@@ -46,6 +48,11 @@ func newWorld(h *harness) *world {
 	var out struct{ CiphertextBlob string }
 	h.call("Encrypt", `{"KeyId":"`+w.key+`","Plaintext":"aGVsbG8=","EncryptionContext":{"purpose":"test"}}`, &out)
 	w.blob = out.CiphertextBlob
+	for i := range w.grants {
+		var out struct{ GrantId string }
+		h.call("CreateGrant", `{"KeyId":"`+w.key+`","GranteePrincipal":"`+rootARN+`","Operations":["Decrypt"]}`, &out)
+		w.grants[i] = out.GrantId
+	}
 	return w
 }
 
@@ -85,8 +92,13 @@ func (w *world) validCalls() []validCall {
 		onKey("ListResourceTags", ""),
 		onKey("UntagResource", `,"TagKeys":["a"]`),
 		onKey("GetKeyPolicy", `,"PolicyName":"default"`),
-		onKey("PutKeyPolicy", `,"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":{}}"`),
+		onKey("PutKeyPolicy", `,"Policy":"{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"kms:*\",\"Resource\":\"*\"}}"`),
 		onKey("ListKeyPolicies", ""),
+		onKey("CreateGrant", `,"Name":"batch","GranteePrincipal":"`+rootARN+`","RetiringPrincipal":"`+rootARN+`","Operations":["Decrypt"],"Constraints":{"EncryptionContextSubset":{"purpose":"test"}}`),
+		onKey("ListGrants", ""),
+		onAll("ListRetirableGrants", `{"RetiringPrincipal":"`+rootARN+`"}`),
+		onKey("RevokeGrant", `,"GrantId":"`+w.grants[0]+`"`),
+		{"RetireGrant", `{"KeyId":"` + w.keyARN + `","GrantId":"` + w.grants[1] + `"}`, "RetireGrant", w.keyARN},
 		onKey("GetKeyLastUsage", ""),
 		onKey("EnableKeyRotation", `,"RotationPeriodInDays":90`),
 		onKey("GetKeyRotationStatus", ""),
@@ -221,6 +233,7 @@ func TestForeignAccount(t *testing.T) {
 	w := newWorld(h)
 	ctx := context.Background()
 	const foreign = "444455556666"
+	h.must(h.data.Store.Update(ctx, func(tx store.Tx) error { return iam.AddAccount(tx, foreign, h.clock.Now()) }))
 	call := &api.Call{Service: "kms", Operation: "CreateKey", Region: testRegion, RequestID: uuid.NewString(), EventID: uuid.NewString(), Time: h.clock.Now(),
 		Caller: api.Principal{Type: api.Root, ID: foreign, Account: foreign, ARN: "arn:aws:iam::" + foreign + ":root"}}
 	made, err := h.srv.kms.CreateKey(ctx, call, new(kms.CreateKeyInput))
@@ -234,7 +247,7 @@ func TestForeignAccount(t *testing.T) {
 			continue // acts on no key; ReEncrypt is below
 		}
 		for _, arn := range []string{exists, absent} {
-			a := h.do(op(c.operation, strings.Replace(c.body, `Id":"`+w.key, `Id":"`+arn, 1)))
+			a := h.do(op(c.operation, strings.NewReplacer(`Id":"`+w.keyARN, `Id":"`+arn, `Id":"`+w.key, `Id":"`+arn).Replace(c.body)))
 			want := fmt.Sprintf(notVisible, c.action)
 			if a.code != "AccessDeniedException" || a.message != want {
 				t.Errorf("%s %s: %s\nwant %s", c.operation, arn, a.body, want)
@@ -321,13 +334,13 @@ func TestPanic(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	t.Parallel()
 	h := start(t)
-	a := h.do(op("CreateGrant", `{"KeyId":"k","GranteePrincipal":"`+rootARN+`","Operations":["Encrypt"]}`))
-	a.wantError(t, 400, "UnsupportedOperationException", "The operation CreateGrant is not supported by this version of Kagimori.")
+	a := h.do(op("DeleteCustomKeyStore", `{"CustomKeyStoreId":"cks-1234567890abcdef0"}`))
+	a.wantError(t, 400, "UnsupportedOperationException", "The operation DeleteCustomKeyStore is not supported by this version of Kagimori.")
 	var rec struct{ RequestParameters map[string]any }
 	h.must(json.Unmarshal(h.recordsOf(a.id)[0].raw, &rec))
-	if rec.RequestParameters["granteePrincipal"] != rootARN {
+	if rec.RequestParameters["customKeyStoreId"] != "cks-1234567890abcdef0" {
 		t.Errorf("requestParameters %v", rec.RequestParameters)
 	}
 	// What is malformed is so before it is unsupported.
-	h.do(op("CreateGrant", `{}`)).wantError(t, 400, "ValidationException", "2 validation errors detected: ")
+	h.do(op("DeleteCustomKeyStore", `{}`)).wantError(t, 400, "ValidationException", "1 validation error detected: ")
 }

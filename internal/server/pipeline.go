@@ -51,6 +51,7 @@ type pipeline struct {
 	trail    *audit.Trail
 	clock    clock.Clock
 	log      *slog.Logger
+	message  func(api.Derivation) string // encodes an authorization message
 	metrics  *metrics
 
 	bodies     *semaphore.Weighted
@@ -84,15 +85,18 @@ func (b *buffers) release() {
 	}
 }
 
-// ServeHTTP answers one call.
-func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers one call that comes from outside.
+func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.serve(w, r, nil) }
+
+// serve answers one call. from is nil for one that comes from outside.
+func (p *pipeline) serve(w http.ResponseWriter, r *http.Request, from *origin) {
 	start := p.clock.Now()
 	buf := bufferPool.Get().(*buffers)
 	defer buf.release()
 	call := newCall(r, start)
 	defer call.Close()
 
-	to, out, failure := p.run(r, call, buf)
+	to, out, failure := p.run(r, call, buf, from)
 	status := http.StatusOK
 	if failure != nil {
 		failure.Error = to.service.Own(failure.Error)
@@ -111,6 +115,9 @@ func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	h := w.Header()
 	h["X-Amzn-Requestid"] = []string{call.RequestID}
+	if failure != nil && len(call.Trail.Derivations) > 0 {
+		p.explain(h, call)
+	}
 	h["Content-Type"] = to.service.ContentType()
 	h["Content-Length"] = []string{strconv.Itoa(len(buf.answer))}
 	if failure != nil && failure.hangUp {
@@ -119,6 +126,21 @@ func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 	w.Write(buf.answer) // a client that is gone is no error of ours
 	p.metrics.observe(to.operation, failure, p.clock.Now().Sub(start))
+}
+
+// messageHeader carries the encoded authorization message of a denial, beside an
+// error message that has AWS's words and no more.
+const messageHeader = "X-Kagimori-Authorization-Message"
+
+// explain gives the caller what its own account may know of a denial.
+func (p *pipeline) explain(h http.Header, call *api.Call) {
+	for _, d := range call.Trail.Derivations {
+		if d.Account == call.Caller.Account {
+			if text := p.message(d); text != "" {
+				h.Set(messageHeader, text)
+			}
+		}
+	}
 }
 
 // target is what a request is for.
@@ -139,7 +161,7 @@ type callError struct {
 }
 
 // run does the work of a call up to its output.
-func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (to target, out any, failure *callError) {
+func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers, from *origin) (to target, out any, failure *callError) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.log.Error("panic", "operation", call.Operation, "requestID", call.RequestID, "panic", v, "stack", string(debug.Stack()))
@@ -183,7 +205,7 @@ func (p *pipeline) run(r *http.Request, call *api.Call, buf *buffers) (to target
 	}
 	unsigned := to.operation != nil && to.operation.Unsigned
 	if !unsigned {
-		if err := p.authenticate(r, call, to.service, body); err != nil {
+		if err := p.authenticate(r, call, to.service, body, from); err != nil {
 			return to, nil, &callError{Error: awserr.From(err), stranger: true}
 		}
 	}
@@ -320,7 +342,11 @@ func tooLarge() *awserr.Error {
 
 // authenticate finds out who calls, and where, from the signature, which must be
 // for the service. A request that names no service is for the one it is signed for.
-func (p *pipeline) authenticate(r *http.Request, call *api.Call, service *wire.Service, body []byte) error {
+func (p *pipeline) authenticate(r *http.Request, call *api.Call, service *wire.Service, body []byte, from *origin) error {
+	if from != nil && from.itself {
+		from.own(call)
+		return nil
+	}
 	res, err := p.verifier.Verify(r, body)
 	if service.Name == "" {
 		if signed := wire.ServiceNamed(res.Service); signed != nil {
@@ -347,6 +373,9 @@ func (p *pipeline) authenticate(r *http.Request, call *api.Call, service *wire.S
 		call.Region = globalRegion
 	case isRegion(res.Region):
 		call.Region = res.Region
+	}
+	if from != nil {
+		from.forward(call)
 	}
 	return err
 }

@@ -70,14 +70,14 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	}
 	principals := directory{iam.NewDirectory(d.Store), organizations.NewDirectory(d.Store)}
 	engine := authz.New(principals)
-	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
+	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}
-	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log})
+	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock})
 	handlers := map[string]map[string]api.Handler{
 		wire.KMS.Name:           service.Handlers(),
-		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Clock: opts.Clock}).Handlers(),
+		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Membership: principals.Membership, Clock: opts.Clock}).Handlers(),
 		wire.STS.Name:           tokens.Handlers(),
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
@@ -86,6 +86,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		opts: opts, kms: service, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
 	}
+	s.pipeline.message = tokens.EncodeAuthorizationMessage
 	service.Start()
 	return s, nil
 }

@@ -70,7 +70,6 @@ type rule struct {
 var (
 	bytesType    = reflect.TypeFor[[]byte]()
 	timeType     = reflect.TypeFor[time.Time]()
-	textMapType  = reflect.TypeFor[map[string]string]()
 	metadataType = reflect.TypeFor[middleware.Metadata]()
 )
 

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/kagimori/kagimori/internal/api"
+)
+
+// origin is a service of this process that calls the API, as AWS's services call
+// AWS KMS. Nothing from outside has one.
+type origin struct {
+	service string // the principal: ec2.amazonaws.com
+	itself  bool   // it calls for itself, not for the caller that signed
+
+	// Of a service that calls for itself.
+	region                   string
+	sourceARN, sourceAccount string
+}
+
+// Forwarded is the API for a service of this process, such as ec2.amazonaws.com,
+// that calls it for its own caller with the credentials of the latter (a forward
+// access session). What only kms:ViaService or kms:GrantIsForAWSResource allows is
+// open to it.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/access_forward_access_sessions.html
+func (s *Server) Forwarded(service string) http.Handler {
+	return s.from(&origin{service: service})
+}
+
+// AsService is the API for a service of this process that calls it for itself, on
+// account of a resource (an ARN and the account that owns it; both may be empty).
+// Its requests need no signature.
+func (s *Server) AsService(service, region, sourceARN, sourceAccount string) http.Handler {
+	return s.from(&origin{service, true, region, sourceARN, sourceAccount})
+}
+
+func (s *Server) from(o *origin) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.pipeline.serve(w, r, o) })
+}
+
+// forward notes that the service makes the call for its caller.
+func (o *origin) forward(call *api.Call) {
+	call.Via = strings.TrimSuffix(o.service, ".amazonaws.com") + "." + call.Region + ".amazonaws.com"
+	call.CalledVia = []string{o.service}
+}
+
+// own notes that the service makes the call for itself.
+func (o *origin) own(call *api.Call) {
+	call.Caller = api.Principal{Type: api.AWSService, ID: o.service, ARN: o.service}
+	call.Region, call.SourceARN, call.SourceAccount = o.region, o.sourceARN, o.sourceAccount
+}
