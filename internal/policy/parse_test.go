@@ -3,7 +3,6 @@ package policy_test
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -92,11 +91,7 @@ func TestParseMemory(t *testing.T) {
 		"lists":                              strings.Repeat(`[`, size),
 	} {
 		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, _ = policy.Parse(policy.Identity, "d", text)
-			runtime.ReadMemStats(&after)
-			if used := after.TotalAlloc - before.TotalAlloc; used > bound {
+			if used := allocated(func() { _, _ = policy.Parse(policy.Identity, "d", text) }); used > bound {
 				t.Errorf("%d MB for %d kB", used>>20, len(text)>>10)
 			}
 		})

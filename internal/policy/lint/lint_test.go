@@ -35,6 +35,7 @@ func TestStatements(t *testing.T) {
 		role = `"Principal":{"AWS":"arn:aws:iam::111122223333:role/app"}`
 		mfa  = `,"Condition":{"NumericLessThan":{"aws:MultiFactorAuthAge":"300"}}`
 	)
+	found := map[string]bool{}
 	for _, c := range []struct {
 		kind      policy.Kind
 		statement string
@@ -84,6 +85,14 @@ func TestStatements(t *testing.T) {
 		}
 		if got := strings.Join(rules(t, c.kind, `{"Version":"2012-10-17","Statement":[`+statements+`]}`), " "); got != c.want {
 			t.Errorf("%s\nfound %q, want %q", c.statement, got, c.want)
+		}
+		for _, name := range strings.Fields(c.want) {
+			found[name] = true
+		}
+	}
+	for _, name := range lint.Rules() {
+		if !found[name] {
+			t.Errorf("no statement breaks the rule %s", name)
 		}
 	}
 }
