@@ -75,7 +75,7 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, a ask) (*us
 	if err != nil {
 		return nil, err
 	}
-	if err := k.checkState(call.Operation); err != nil {
+	if err := k.checkState(call.Operation, call.Time); err != nil {
 		return nil, err
 	}
 	return u, k.checkUsage(call.Operation)
@@ -228,7 +228,7 @@ func (u *usableKey) fresh(tx store.Tx) (*key, error) {
 		return nil, awserr.New(awserr.NotFound, "Key '%s' does not exist", u.arn)
 	}
 	if err == nil {
-		err = k.checkState(u.call.Operation)
+		err = k.checkState(u.call.Operation, u.call.Time)
 	}
 	return k, err
 }

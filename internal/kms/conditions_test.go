@@ -100,6 +100,28 @@ func TestConditionKeys(t *testing.T) {
 	a.srv.Advance(10 * 24 * time.Hour)
 	must[*kms.EncryptOutput](t)(a.root.KMS(region).Encrypt(ctx, &kms.EncryptInput{KeyId: &other, Plaintext: []byte("x")}))
 
+	ext := newExternal(t, a.root.KMS(region), "", "").KeyId
+	parameters := func(algorithm types.AlgorithmSpec, spec types.WrappingKeySpec) func() error {
+		return func() error {
+			_, err := c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: ext, WrappingAlgorithm: algorithm, WrappingKeySpec: spec})
+			return err
+		}
+	}
+	sha1, sha256 := types.AlgorithmSpecRsaesOaepSha1, types.AlgorithmSpecRsaesOaepSha256
+	rsa2048, rsa4096 := types.WrappingKeySpecRsa2048, types.WrappingKeySpecRsa4096
+	p := must[*kms.GetParametersForImportOutput](t)(a.root.KMS(region).GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: ext, WrappingAlgorithm: sha256, WrappingKeySpec: rsa2048}))
+	imported := func(days int) func() error {
+		in := &kms.ImportKeyMaterialInput{KeyId: ext, ImportToken: p.ImportToken, EncryptedKeyMaterial: wrap(t, sha256, p.PublicKey, make([]byte, 32)), ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire}
+		if days != 0 {
+			in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, aws.Time(a.srv.Now().Add(time.Duration(days)*24*time.Hour))
+		}
+		return func() error {
+			_, err := c.ImportKeyMaterial(ctx, in)
+			return err
+		}
+	}
+	soon := a.srv.Now().Add(20 * 24 * time.Hour).Format(time.RFC3339)
+
 	for _, test := range []struct {
 		condition string // of an Allow statement for kms:*
 		yes, no   func() error
@@ -127,6 +149,10 @@ func TestConditionKeys(t *testing.T) {
 		{condition("NumericGreaterThanEquals", "kms:ScheduleKeyDeletionPendingWindowInDays", "14"), deletion(other, aws.Int32(14)), deletion(other, aws.Int32(13))},
 		{condition("NumericEquals", "kms:ScheduleKeyDeletionPendingWindowInDays", "30"), deletion(other, nil), deletion(other, aws.Int32(7))},
 		{condition("NumericGreaterThanEquals", "kms:TrailingDaysWithoutKeyUsage", "10"), disable(unused), disable(other)},
+		{condition("StringEquals", "kms:WrappingAlgorithm", string(sha256)), parameters(sha256, rsa2048), parameters(sha1, rsa2048)},
+		{condition("StringEquals", "kms:WrappingKeySpec", string(rsa4096)), parameters(sha256, rsa4096), parameters(sha256, rsa2048)},
+		{condition("StringEquals", "kms:ExpirationModel", "KEY_MATERIAL_EXPIRES"), imported(10), imported(0)},
+		{condition("DateLessThan", "kms:ValidTo", soon), imported(10), imported(30)},
 		{condition("StringEquals", "kms:ViaService", "s3."+region+".amazonaws.com"), through("s3.amazonaws.com"), through("ec2.amazonaws.com")},
 		{condition("StringNotEquals", "kms:ViaService", "s3."+region+".amazonaws.com"), encryptWith(key), through("s3.amazonaws.com")},
 		{condition("Bool", "aws:ViaAWSService", "true"), through("s3.amazonaws.com"), encryptWith(key)},

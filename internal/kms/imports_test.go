@@ -160,8 +160,6 @@ func TestImportSymmetric(t *testing.T) {
 	wantError(t, err, "NotFoundException")
 }
 
-func second2[T any](_ T, err error) error { return err }
-
 // materialIDOf is the material id in the words of a refused import.
 func materialIDOf(err error) string {
 	_, rest, _ := strings.Cut(err.Error(), "(id: ")

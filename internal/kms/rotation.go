@@ -153,23 +153,20 @@ func (s *Service) ListKeyRotations(ctx context.Context, call *api.Call, in *sdk.
 	if err != nil {
 		return nil, err
 	}
-	first := 1 // the first material came with the key, not by a rotation
+	first, last := 1, u.currentIndex() // the first material came with the key, not by a rotation
 	if in.IncludeKeyMaterial == types.IncludeKeyMaterialAllKeyMaterial {
-		first = 0
+		first, last = 0, len(u.Materials)-1
 	}
 	if pg.after != "" {
 		n, err := strconv.Atoi(pg.after)
-		if err != nil || n < 0 || n >= len(u.Materials) {
+		if err != nil || n < 0 || n > last {
 			return nil, awserr.New(awserr.InvalidMarker, "The marker does not belong to this list.")
 		}
 		first = n + 1
 	}
 	out := &sdk.ListKeyRotationsOutput{Rotations: []types.RotationsListEntry{}}
-	for i := first; i < len(u.Materials) && !pg.full(len(out.Rotations)); i++ {
+	for i := first; i <= last && !pg.full(len(out.Rotations)); i++ {
 		m := u.Materials[i]
-		if m.Pending && in.IncludeKeyMaterial != types.IncludeKeyMaterialAllKeyMaterial {
-			continue
-		}
 		e := types.RotationsListEntry{KeyId: aws.String(u.ID), KeyMaterialId: aws.String(m.ID), KeyMaterialState: types.KeyMaterialStateNonCurrent}
 		switch {
 		case m.Pending:

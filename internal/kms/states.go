@@ -1,6 +1,8 @@
 package kms
 
 import (
+	"time"
+
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/awserr"
@@ -86,14 +88,26 @@ var stateTable = map[string]string{
 	"VerifyMac":                           ".DSSS-S.",
 }
 
+// stateAt is the key state for a call: material whose time is over is gone, even if
+// the background job is late.
+func (k *key) stateAt(now time.Time) types.KeyState {
+	if k.Origin == types.OriginTypeExternal && k.State != types.KeyStatePendingDeletion {
+		if first := k.expiry(); !first.IsZero() && !first.After(now) {
+			return types.KeyStatePendingImport
+		}
+	}
+	return k.State
+}
+
 // checkState refuses the operation if the state of the key forbids it.
-func (k *key) checkState(operation string) error {
+func (k *key) checkState(operation string, now time.Time) error {
 	row, ok := stateTable[operation]
 	if !ok {
 		return nil
 	}
+	state := k.stateAt(now)
 	for i, column := range keyStates {
-		if column.state != k.State {
+		if column.state != state {
 			continue
 		}
 		switch row[i] {

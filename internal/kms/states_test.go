@@ -4,6 +4,9 @@ import (
 	"encoding/csv"
 	"os"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/awserr"
 )
@@ -41,7 +44,7 @@ func TestStateTableMatchesDocs(t *testing.T) {
 		if k.State == "PendingImport" {
 			k.Origin = "EXTERNAL"
 		}
-		err := k.checkState(operation)
+		err := k.checkState(operation, time.Time{})
 		want := map[string]string{"ok": "", "error": code, "conditional": ""}[result]
 		if result == "conditional" && operation == "UpdateAlias" {
 			want = code // the table is asked about the new target
@@ -68,5 +71,26 @@ func TestEveryStateRowIsComplete(t *testing.T) {
 		if len(row) != len(keyStates) {
 			t.Errorf("%s: %d states, want %d", operation, len(row), len(keyStates))
 		}
+	}
+}
+
+// TestExpiredBeforeTheJob: material does not work a second longer, even if the job
+// that deletes it is late.
+func TestExpiredBeforeTheJob(t *testing.T) {
+	end := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	k := key{arn: "ARN", keyRecord: keyRecord{State: types.KeyStateEnabled, Origin: types.OriginTypeExternal,
+		Materials: []materialRecord{{ID: "a"}, {ID: "b", ValidTo: end}, {ID: "c", ValidTo: end.Add(time.Hour)}}}}
+	if err := k.checkState("Decrypt", end.Add(-time.Second)); err != nil {
+		t.Error(err)
+	}
+	for _, state := range []types.KeyState{types.KeyStateEnabled, types.KeyStateDisabled} {
+		k.State = state
+		if err := k.checkState("Decrypt", end); err == nil || awserr.From(err).Message != "ARN is pending import." {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+	k.State = types.KeyStatePendingDeletion
+	if err := k.checkState("Decrypt", end); err == nil || awserr.From(err).Message != "ARN is pending deletion." {
+		t.Error(err)
 	}
 }

@@ -2,6 +2,10 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -27,6 +31,11 @@ const (
 	notOfCiphertext = "User: " + rootARN + " is not authorized to perform: kms:%s on the resource associated with this ciphertext because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 )
 
+const wrapping = `"WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048"`
+
+// testMaterial is what is imported.
+const testMaterial = "MATERIALMATERIALMATERIALMATERIAL"
+
 // world is what the calls of validCalls act on.
 type world struct {
 	key, keyARN     string    // enabled
@@ -37,6 +46,8 @@ type world struct {
 
 	signing, mac, agreement, kem string // key ids
 	signature, tag, peer, secret string // what fits them, in base64
+
+	external, token, wrapped string // a key without material, and what an import into it needs, in base64
 }
 
 func newWorld(h *harness) *world {
@@ -64,6 +75,14 @@ func newWorld(h *harness) *world {
 	h.call("GetPublicKey", `{"KeyId":"`+w.agreement+`"}`, &made)
 	h.call("Encapsulate", `{"KeyId":"`+w.kem+`","EncapsulationAlgorithm":"ML_KEM"}`, &made)
 	w.signature, w.tag, w.peer, w.secret = made.Signature, made.Mac, made.PublicKey, made.SharedSecretCiphertextBlob
+	w.external = h.newKeyOf("SYMMETRIC_DEFAULT", `ENCRYPT_DECRYPT","Origin":"EXTERNAL`)
+	var p struct{ PublicKey, ImportToken []byte }
+	h.call("GetParametersForImport", `{"KeyId":"`+w.external+`",`+wrapping+`}`, &p)
+	public, err := x509.ParsePKIXPublicKey(p.PublicKey)
+	h.must(err)
+	wrapped, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public.(*rsa.PublicKey), []byte(testMaterial), nil)
+	h.must(err)
+	w.token, w.wrapped = base64.StdEncoding.EncodeToString(p.ImportToken), base64.StdEncoding.EncodeToString(wrapped)
 	return w
 }
 
@@ -106,6 +125,9 @@ func (w *world) validCalls() []validCall {
 		with("DeriveSharedSecret", w.agreement, `,"KeyAgreementAlgorithm":"ECDH","PublicKey":"`+w.peer+`"`),
 		with("Encapsulate", w.kem, `,"EncapsulationAlgorithm":"ML_KEM"`),
 		with("Decapsulate", w.kem, `,"EncapsulationAlgorithm":"ML_KEM","SharedSecretCiphertextBlob":"`+w.secret+`"`),
+		with("GetParametersForImport", w.external, ","+wrapping),
+		with("ImportKeyMaterial", w.external, `,"ExpirationModel":"KEY_MATERIAL_EXPIRES","ValidTo":1780000000,"ImportToken":"`+w.token+`","EncryptedKeyMaterial":"`+w.wrapped+`"`),
+		with("DeleteImportedKeyMaterial", w.external, ""),
 		onAll("GenerateRandom", `{"NumberOfBytes":32}`),
 		onKey("UpdateKeyDescription", `,"Description":"new"`),
 		onAlias("CreateAlias", "third", `,"TargetKeyId":"`+w.key+`"`),

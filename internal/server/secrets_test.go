@@ -109,7 +109,7 @@ func TestSecretsStayInside(t *testing.T) {
 		if json.Unmarshal(a.body, &out) != nil {
 			return
 		}
-		for _, name := range []string{"Plaintext", "CiphertextBlob"} {
+		for _, name := range []string{"Plaintext", "CiphertextBlob", "PrivateKeyPlaintext", "SharedSecret", "ImportToken"} {
 			if s, ok := out[name].(string); ok {
 				b, err := base64.StdEncoding.DecodeString(s)
 				h.must(err)
@@ -131,9 +131,18 @@ func TestSecretsStayInside(t *testing.T) {
 	send(op("GenerateDataKey", `{"KeyId":"`+w.key+`","KeySpec":"AES_256"}`))
 	send(op("GenerateDataKeyWithoutPlaintext", `{"KeyId":"`+w.key+`","KeySpec":"AES_256"}`))
 	send(op("GenerateRandom", `{"NumberOfBytes":64}`))
-	if len(secrets) != 7 {
-		t.Errorf("%d secrets were given out, want 6", len(secrets)-1)
+	for _, c := range w.validCalls() {
+		switch c.operation {
+		case "GenerateDataKeyPair", "DeriveSharedSecret", "Encapsulate", "GetParametersForImport", "ImportKeyMaterial":
+			send(op(c.operation, c.body))
+		}
 	}
+	if len(secrets) != 11 {
+		t.Errorf("%d secrets were given out, want 10", len(secrets)-1)
+	}
+	wrapped, err := base64.StdEncoding.DecodeString(w.wrapped)
+	h.must(err)
+	secrets = append(secrets, []byte(testMaterial), wrapped)
 
 	// Every operation with every member, then with each secret damaged.
 	for _, o := range wire.KMS.Operations {
