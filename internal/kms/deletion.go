@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,12 +38,15 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, call *api.Call, in *s
 	if err != nil {
 		return nil, err
 	}
-	date := call.Time.Add(time.Duration(days) * day)
-	out := &sdk.ScheduleKeyDeletionOutput{KeyId: &u.arn, DeletionDate: &date,
-		KeyState: types.KeyStatePendingDeletion, PendingWindowInDays: aws.Int32(days)}
+	out := &sdk.ScheduleKeyDeletionOutput{KeyId: &u.arn, PendingWindowInDays: aws.Int32(days)}
 	call.Trail.Response = out
 	err = u.change(ctx, func(k *key, _ store.Tx) error {
-		k.State, k.DeletionDate = types.KeyStatePendingDeletion, date
+		k.PendingDays = days
+		k.doom(call.Time)
+		out.KeyState, out.DeletionDate = k.State, nil
+		if k.State == types.KeyStatePendingDeletion {
+			out.DeletionDate = aws.Time(k.DeletionDate)
+		}
 		return nil
 	})
 	if err != nil {
@@ -50,6 +54,17 @@ func (s *Service) ScheduleKeyDeletion(ctx context.Context, call *api.Call, in *s
 	}
 	s.wake()
 	return out, nil
+}
+
+// doom begins the waiting period of the key's deletion. A primary key waits for its
+// replicas to be deleted first.
+func (k *key) doom(now time.Time) {
+	if k.isPrimary() && len(k.MultiRegion.Regions) > 1 {
+		k.State = types.KeyStatePendingReplicaDeletion
+		return
+	}
+	k.State, k.DeletionDate = types.KeyStatePendingDeletion, now.Add(time.Duration(k.PendingDays)*day)
+	k.PendingDays = 0
 }
 
 // CancelKeyDeletion keeps a key that was to be deleted; it is disabled then.
@@ -61,7 +76,7 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, call *api.Call, in *sdk
 	out := &sdk.CancelKeyDeletionOutput{KeyId: &u.arn}
 	call.Trail.Response = out
 	return out, u.change(ctx, func(k *key, _ store.Tx) error {
-		k.State, k.DeletionDate = types.KeyStateDisabled, time.Time{}
+		k.State, k.DeletionDate, k.PendingDays = types.KeyStateDisabled, time.Time{}, 0
 		if !k.complete() {
 			k.State = types.KeyStatePendingImport
 		}
@@ -103,6 +118,20 @@ func destroy(tx store.Tx, k *key, now time.Time) (*audit.ServiceEvent, error) {
 	}
 	for _, rec := range doomed {
 		if err := tx.Delete(rec.Place, rec.Revision); err != nil {
+			return nil, err
+		}
+	}
+	if k.isReplica() {
+		primary, err := readKey(tx, k.account, k.MultiRegion.Primary, k.ID)
+		if err != nil {
+			return nil, err
+		}
+		regions := slices.DeleteFunc(slices.Clone(k.MultiRegion.Regions), func(region string) bool { return region == k.region })
+		primary.MultiRegion = &multiRegion{primary.region, regions}
+		if primary.State == types.KeyStatePendingReplicaDeletion {
+			primary.doom(now)
+		}
+		if err := primary.write(tx); err != nil {
 			return nil, err
 		}
 	}

@@ -225,6 +225,8 @@ func (k *key) placeFor(id string, in *sdk.ImportKeyMaterialInput) (int, error) {
 		return i, nil
 	}
 	switch {
+	case k.isReplica():
+		return incorrect("New key material must be imported into the primary key first.")
 	case in.KeyMaterialId != nil:
 		return 0, invalid("KeyMaterialId cannot be used with ImportType NEW_KEY_MATERIAL.")
 	case i >= 0:
@@ -282,11 +284,14 @@ func (k *key) drop(tx store.Tx, i int) error {
 			return err
 		}
 	}
-	if m.Pending {
+	if m.Pending && !k.isReplica() {
 		k.Materials = slices.Delete(k.Materials, i, i+1)
 		return nil
 	}
 	m.Gone, m.ValidTo = true, time.Time{}
+	if m.Pending {
+		return nil
+	}
 	if k.State != types.KeyStatePendingDeletion {
 		k.State = types.KeyStatePendingImport
 	}

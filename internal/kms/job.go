@@ -130,7 +130,7 @@ func (s *Service) runDue(ctx context.Context, seen *key, now time.Time) error {
 		if events, err = expire(tx, k, now); err != nil {
 			return err
 		}
-		if k.State == types.KeyStateEnabled && k.Rotation.enabled() && !k.Rotation.Next.After(now) {
+		if k.State == types.KeyStateEnabled && !k.isReplica() && k.Rotation.enabled() && !k.Rotation.Next.After(now) {
 			if err := note(rotate(tx, k, now, types.RotationTypeAutomatic)); err != nil {
 				return err
 			}

@@ -58,6 +58,8 @@ type keyRecord struct {
 	Origin       types.OriginType   `json:"origin"`
 	State        types.KeyState     `json:"state"`
 	DeletionDate time.Time          `json:"deletionDate,omitzero"`
+	PendingDays  int32              `json:"pendingDays,omitempty"` // of a primary key that waits for the deletion of its replicas
+	MultiRegion  *multiRegion       `json:"multiRegion,omitempty"`
 	keyPolicy
 	Tags      []api.Tag        `json:"tags,omitempty"` // by key
 	Materials []materialRecord `json:"materials"`      // oldest first, the last one is current
@@ -96,12 +98,12 @@ func (r *keyRecord) current() string {
 
 // complete tells whether the key has all material that it needs.
 func (r *keyRecord) complete() bool {
-	return r.currentIndex() >= 0 && !slices.ContainsFunc(r.Materials, func(m materialRecord) bool { return m.Gone })
+	return r.currentIndex() >= 0 && !slices.ContainsFunc(r.Materials, func(m materialRecord) bool { return m.Gone && !m.Pending })
 }
 
 // due is when the key next needs the background job: its deletion, its rotation,
 // or the end of imported material. The zero time means never.
-func (r *keyRecord) due() time.Time {
+func (r *key) due() time.Time {
 	var due time.Time
 	earliest := func(t time.Time) {
 		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
@@ -112,7 +114,9 @@ func (r *keyRecord) due() time.Time {
 	case types.KeyStatePendingDeletion:
 		earliest(r.DeletionDate)
 	case types.KeyStateEnabled:
-		earliest(r.Rotation.Next)
+		if !r.isReplica() {
+			earliest(r.Rotation.Next)
+		}
 	}
 	earliest(r.expiry())
 	return due
@@ -144,8 +148,19 @@ func decodeKey(rec store.Record) (*key, error) {
 	return k, nil
 }
 
-// write stores the key in place of the revision that was read.
+// write stores the key in place of the revision that was read, and what its
+// replicas share with it.
 func (k *key) write(tx store.Tx) error {
+	if k.isPrimary() {
+		if err := k.share(tx); err != nil {
+			return err
+		}
+	}
+	return k.save(tx)
+}
+
+// save stores the key alone.
+func (k *key) save(tx store.Tx) error {
 	value, err := json.Marshal(&k.keyRecord)
 	if err != nil {
 		return err
@@ -242,11 +257,15 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	}
 	defer secmem.Zero(raw)
 	id := newUUID()
+	var regions *multiRegion
+	if aws.ToBool(in.MultiRegion) {
+		id, regions = newMultiRegionID(), &multiRegion{call.Region, []string{call.Region}}
+	}
 	k := &key{
 		keyRecord: keyRecord{
 			ID: id, Created: call.Time, Description: aws.ToString(in.Description),
 			Spec: in.KeySpec, Usage: in.KeyUsage, Origin: in.Origin, State: state,
-			Tags: tags,
+			MultiRegion: regions, Tags: tags,
 		},
 		account: call.Caller.Account, region: call.Region, arn: keyARN(call.Caller.Account, call.Region, id),
 	}
@@ -259,12 +278,8 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	}
 	var out sdk.CreateKeyOutput
 	err = s.Trail.Change(ctx, call, func(tx store.Tx) error {
-		n, err := tx.Count(keyKind, k.account, k.region)
-		if err != nil {
+		if err := roomForKey(tx, k.account, k.region); err != nil {
 			return err
-		}
-		if n >= maxKeys {
-			return awserr.New(awserr.LimitExceeded, "The account has %d KMS keys in %s, which is the most it can have. Schedule the deletion of keys that are no longer needed.", n, k.region)
 		}
 		fresh := &key{keyRecord: k.keyRecord, account: k.account, region: k.region, arn: k.arn}
 		if err := fresh.put(tx, s.Principals, text); err != nil {
@@ -287,6 +302,15 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		return nil, err
 	}
 	return &out, nil
+}
+
+// roomForKey refuses one key more than an account can have in a Region.
+func roomForKey(tx store.Tx, account, region string) error {
+	n, err := tx.Count(keyKind, account, region)
+	if err == nil && n >= maxKeys {
+		err = awserr.New(awserr.LimitExceeded, "The account has %d KMS keys in %s, which is the most it can have. Schedule the deletion of keys that are no longer needed.", n, region)
+	}
+	return err
 }
 
 // fillCreateKey puts in the defaults, which the audit record shows too, and
@@ -331,8 +355,6 @@ func supportedKey(in *sdk.CreateKeyInput) error {
 		return invalid("XksKeyId is only valid with Origin EXTERNAL_KEY_STORE.")
 	case in.Origin == types.OriginTypeExternal && keymaterial.SpecNamed(string(in.KeySpec)).Wrapping() == nil:
 		return invalid("KeySpec %s is not compatible with Origin EXTERNAL.", in.KeySpec)
-	case aws.ToBool(in.MultiRegion):
-		return awserr.New(awserr.UnsupportedOperation, "Multi-Region keys are not supported by this version of Kagimori.")
 	}
 	return nil
 }
@@ -344,7 +366,7 @@ func (k *key) metadata() *types.KeyMetadata {
 		CreationDate: aws.Time(k.Created), Enabled: k.State == types.KeyStateEnabled, Description: aws.String(k.Description),
 		KeyUsage: k.Usage, KeyState: k.State, Origin: k.Origin, KeyManager: types.KeyManagerTypeCustomer,
 		CustomerMasterKeySpec: types.CustomerMasterKeySpec(k.Spec), KeySpec: k.Spec,
-		MultiRegion: aws.Bool(false),
+		MultiRegion: aws.Bool(k.MultiRegion != nil), MultiRegionConfiguration: k.describeRegions(),
 	}
 	m.EncryptionAlgorithms, m.SigningAlgorithms, m.MacAlgorithms, m.KeyAgreementAlgorithms, m.EncapsulationAlgorithms = k.algorithms()
 	if id := k.current(); id != "" && k.Spec == types.KeySpecSymmetricDefault {
@@ -358,6 +380,9 @@ func (k *key) metadata() *types.KeyMetadata {
 	}
 	if k.State == types.KeyStatePendingDeletion {
 		m.DeletionDate = aws.Time(k.DeletionDate)
+	}
+	if k.State == types.KeyStatePendingReplicaDeletion {
+		m.PendingDeletionWindowInDays = &k.PendingDays
 	}
 	return m
 }

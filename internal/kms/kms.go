@@ -145,6 +145,8 @@ func (s *Service) Handlers() map[string]api.Handler {
 		"ListRetirableGrants":                 api.Handle(s.ListRetirableGrants),
 		"PutKeyPolicy":                        api.Handle(s.PutKeyPolicy),
 		"ReEncrypt":                           api.Handle(s.ReEncrypt),
+		"ReplicateKey":                        api.Handle(s.ReplicateKey),
+		"UpdatePrimaryRegion":                 api.Handle(s.UpdatePrimaryRegion),
 		"RetireGrant":                         api.Handle(s.RetireGrant),
 		"RevokeGrant":                         api.Handle(s.RevokeGrant),
 		"RotateKeyOnDemand":                   api.Handle(s.RotateKeyOnDemand),

@@ -44,6 +44,11 @@ func rotate(tx store.Tx, k *key, now time.Time, how types.RotationType) (*audit.
 		if last < 0 || !k.Materials[last].Pending {
 			return nil, awserr.New(awserr.KMSInvalidState, "No available key material pending rotation for the key: %s.", k.arn)
 		}
+		if waits, err := k.awaited(tx); err != nil {
+			return nil, err
+		} else if waits {
+			return nil, awserr.New(awserr.KMSInvalidState, "The key material that is pending rotation must be imported into all replicas of %s first.", k.arn)
+		}
 		m := &k.Materials[last]
 		m.Pending, m.Created, m.Type = false, now, how
 	} else {
@@ -65,6 +70,9 @@ func rotate(tx store.Tx, k *key, now time.Time, how types.RotationType) (*audit.
 func (s *Service) EnableKeyRotation(ctx context.Context, call *api.Call, in *sdk.EnableKeyRotationInput) (*sdk.EnableKeyRotationOutput, error) {
 	u, err := s.use(ctx, call, *in.KeyId, keyOnly)
 	if err != nil {
+		return nil, err
+	}
+	if err := u.notReplica(); err != nil {
 		return nil, err
 	}
 	if err := u.onlyOrigin(types.OriginTypeAwsKms); err != nil {
@@ -98,6 +106,9 @@ func (s *Service) DisableKeyRotation(ctx context.Context, call *api.Call, in *sd
 	if err != nil {
 		return nil, err
 	}
+	if err := u.notReplica(); err != nil {
+		return nil, err
+	}
 	return &sdk.DisableKeyRotationOutput{}, u.change(ctx, func(k *key, _ store.Tx) error {
 		k.Rotation.PeriodDays, k.Rotation.Next = 0, time.Time{}
 		return nil
@@ -123,6 +134,9 @@ func (s *Service) GetKeyRotationStatus(ctx context.Context, call *api.Call, in *
 func (s *Service) RotateKeyOnDemand(ctx context.Context, call *api.Call, in *sdk.RotateKeyOnDemandInput) (*sdk.RotateKeyOnDemandOutput, error) {
 	u, err := s.use(ctx, call, *in.KeyId, keyOnly)
 	if err != nil {
+		return nil, err
+	}
+	if err := u.notReplica(); err != nil {
 		return nil, err
 	}
 	call.Trail.Response = keyIDElement{&u.arn}
@@ -164,13 +178,26 @@ func (s *Service) ListKeyRotations(ctx context.Context, call *api.Call, in *sdk.
 		}
 		first = n + 1
 	}
+	pending := types.KeyMaterialStatePendingRotation
+	if u.isPrimary() && last > u.currentIndex() {
+		err := s.Store.View(ctx, func(r store.Reader) error {
+			waits, err := u.awaited(r)
+			if waits {
+				pending = types.KeyMaterialStatePendingMultiRegionImportAndRotation
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	out := &sdk.ListKeyRotationsOutput{Rotations: []types.RotationsListEntry{}}
 	for i := first; i <= last && !pg.full(len(out.Rotations)); i++ {
 		m := u.Materials[i]
 		e := types.RotationsListEntry{KeyId: aws.String(u.ID), KeyMaterialId: aws.String(m.ID), KeyMaterialState: types.KeyMaterialStateNonCurrent}
 		switch {
 		case m.Pending:
-			e.KeyMaterialState = types.KeyMaterialStatePendingRotation
+			e.KeyMaterialState = pending
 		case i == u.currentIndex():
 			e.KeyMaterialState = types.KeyMaterialStateCurrent
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
@@ -67,7 +68,7 @@ func (v *values) Value(k *policy.ConditionKey) policy.Value {
 		if keys := v.requestTagKeys(); len(keys) > 0 {
 			return policy.Texts(keys)
 		}
-	case "kms:keyspec", "kms:customermasterkeyspec", "kms:keyusage", "kms:customermasterkeyusage", "kms:keyorigin", "kms:multiregion":
+	case "kms:keyspec", "kms:customermasterkeyspec", "kms:keyusage", "kms:customermasterkeyusage", "kms:keyorigin", "kms:multiregion", "kms:multiregionkeytype":
 		return v.property(k.Name)
 	default:
 		if v.key != nil {
@@ -85,12 +86,17 @@ func (v *values) property(name string) policy.Value {
 	var spec types.KeySpec
 	var usage types.KeyUsageType
 	var origin types.OriginType
+	var kind types.MultiRegionKeyType
 	in, creates := v.call.Input.(*sdk.CreateKeyInput)
 	switch {
 	case v.key != nil:
 		spec, usage, origin = v.key.Spec, v.key.Usage, v.key.Origin
+		kind = v.key.multiRegionType()
 	case creates:
 		spec, usage, origin = in.KeySpec, in.KeyUsage, in.Origin
+		if aws.ToBool(in.MultiRegion) {
+			kind = types.MultiRegionKeyTypePrimary
+		}
 	default:
 		return policy.Absent
 	}
@@ -101,8 +107,10 @@ func (v *values) property(name string) policy.Value {
 		return policy.Text(string(usage))
 	case "kms:keyorigin":
 		return policy.Text(string(origin))
+	case "kms:multiregionkeytype":
+		return policy.OptionalText(string(kind))
 	}
-	return policy.Bool(creates && in.MultiRegion != nil && *in.MultiRegion)
+	return policy.Bool(kind != "")
 }
 
 // ofKey are the values that only a request on a key has.
@@ -139,6 +147,17 @@ func (v *values) ofInput(name string) policy.Value {
 	case *sdk.CreateKeyInput:
 		if name == "kms:bypasspolicylockoutsafetycheck" && in.BypassPolicyLockoutSafetyCheck {
 			return policy.Bool(true)
+		}
+	case *sdk.ReplicateKeyInput:
+		switch {
+		case name == "kms:replicaregion":
+			return policy.Text(*in.ReplicaRegion)
+		case name == "kms:bypasspolicylockoutsafetycheck" && in.BypassPolicyLockoutSafetyCheck:
+			return policy.Bool(true)
+		}
+	case *sdk.UpdatePrimaryRegionInput:
+		if name == "kms:primaryregion" {
+			return policy.Text(*in.PrimaryRegion)
 		}
 	case *sdk.PutKeyPolicyInput:
 		if name == "kms:bypasspolicylockoutsafetycheck" && in.BypassPolicyLockoutSafetyCheck {
@@ -272,6 +291,8 @@ func (v *values) encryptionAlgorithm() types.EncryptionAlgorithmSpec {
 func (v *values) requestTags() []types.Tag {
 	switch in := v.call.Input.(type) {
 	case *sdk.CreateKeyInput:
+		return in.Tags
+	case *sdk.ReplicateKeyInput:
 		return in.Tags
 	case *sdk.TagResourceInput:
 		return in.Tags
