@@ -118,7 +118,6 @@ func TestCreateKeyRefusals(t *testing.T) {
 		{kms.CreateKeyInput{KeySpec: types.KeySpecRsa2048}, "ValidationException", []string{"You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."}},
 		{kms.CreateKeyInput{KeyUsage: types.KeyUsageTypeSignVerify}, "ValidationException", []string{"KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT"}},
 		{kms.CreateKeyInput{KeySpec: types.KeySpecEccSecgP256k1, KeyUsage: types.KeyUsageTypeKeyAgreement}, "ValidationException", []string{"KeyUsage KEY_AGREEMENT is not compatible with KeySpec ECC_SECG_P256K1"}},
-		{kms.CreateKeyInput{MultiRegion: aws.Bool(true)}, "UnsupportedOperationException", nil},
 		{kms.CreateKeyInput{Origin: types.OriginTypeAwsCloudhsm}, "ValidationException", nil},
 		{kms.CreateKeyInput{CustomKeyStoreId: aws.String("cks-1234567890abcdef0"), Origin: types.OriginTypeAwsCloudhsm}, "CustomKeyStoreNotFoundException", nil},
 		{kms.CreateKeyInput{KeySpec: "AES_512"}, "ValidationException", nil},

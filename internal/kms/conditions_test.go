@@ -120,6 +120,13 @@ func TestConditionKeys(t *testing.T) {
 			return err
 		}
 	}
+	primary := newPrimary(t, a.root.KMS(region), nil).KeyId
+	replicate := func(to string) func() error {
+		return func() error {
+			_, err := c.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: primary, ReplicaRegion: &to})
+			return err
+		}
+	}
 	soon := a.srv.Now().Add(20 * 24 * time.Hour).Format(time.RFC3339)
 
 	for _, test := range []struct {
@@ -153,6 +160,18 @@ func TestConditionKeys(t *testing.T) {
 		{condition("StringEquals", "kms:WrappingKeySpec", string(rsa4096)), parameters(sha256, rsa4096), parameters(sha256, rsa2048)},
 		{condition("StringEquals", "kms:ExpirationModel", "KEY_MATERIAL_EXPIRES"), imported(10), imported(0)},
 		{condition("DateLessThan", "kms:ValidTo", soon), imported(10), imported(30)},
+		{condition("StringEquals", "kms:ReplicaRegion", osaka), replicate(osaka), replicate(oregon)},
+		{condition("StringEqualsIfExists", "kms:MultiRegionKeyType", "PRIMARY"), create(func(in *kms.CreateKeyInput) { in.MultiRegion = aws.Bool(true) }), replicate("eu-west-1")},
+		{condition("StringEquals", "kms:MultiRegionKeyType", "PRIMARY"), encryptWith(*primary), encryptWith(key)},
+		{condition("StringEqualsIfExists", "aws:RequestedRegion", region), encryptWith(*primary), replicate("eu-west-1")}, // it asks for CreateKey there
+		{condition("StringEquals", "kms:PrimaryRegion", oregon), nil, func() error {
+			_, err := c.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: primary, PrimaryRegion: aws.String(osaka)})
+			return err
+		}},
+		{condition("StringEquals", "kms:PrimaryRegion", osaka), func() error {
+			_, err := c.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: primary, PrimaryRegion: aws.String(osaka)})
+			return err
+		}, nil},
 		{condition("StringEquals", "kms:ViaService", "s3."+region+".amazonaws.com"), through("s3.amazonaws.com"), through("ec2.amazonaws.com")},
 		{condition("StringNotEquals", "kms:ViaService", "s3."+region+".amazonaws.com"), encryptWith(key), through("s3.amazonaws.com")},
 		{condition("Bool", "aws:ViaAWSService", "true"), through("s3.amazonaws.com"), encryptWith(key)},

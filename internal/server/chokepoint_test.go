@@ -47,6 +47,8 @@ type world struct {
 	signing, mac, agreement, kem string // key ids
 	signature, tag, peer, secret string // what fits them, in base64
 
+	primary string // of a multi-Region key
+
 	external, token, wrapped string // a key without material, and what an import into it needs, in base64
 }
 
@@ -67,15 +69,16 @@ func newWorld(h *harness) *world {
 		h.call("CreateGrant", `{"KeyId":"`+w.key+`","GranteePrincipal":"`+rootARN+`","Operations":["Decrypt"]}`, &out)
 		w.grants[i] = out.GrantId
 	}
-	w.signing, w.mac = h.newKeyOf("ECC_NIST_P256", "SIGN_VERIFY"), h.newKeyOf("HMAC_256", "GENERATE_VERIFY_MAC")
-	w.agreement, w.kem = h.newKeyOf("ECC_NIST_P256", "KEY_AGREEMENT"), h.newKeyOf("ML_KEM_768", "ENCAPSULATE_DECAPSULATE")
+	w.signing, w.mac = h.newKeyWith(`{"KeySpec":"ECC_NIST_P256","KeyUsage":"SIGN_VERIFY"}`), h.newKeyWith(`{"KeySpec":"HMAC_256","KeyUsage":"GENERATE_VERIFY_MAC"}`)
+	w.agreement, w.kem = h.newKeyWith(`{"KeySpec":"ECC_NIST_P256","KeyUsage":"KEY_AGREEMENT"}`), h.newKeyWith(`{"KeySpec":"ML_KEM_768","KeyUsage":"ENCAPSULATE_DECAPSULATE"}`)
 	var made struct{ Signature, Mac, PublicKey, SharedSecretCiphertextBlob string }
 	h.call("Sign", `{"KeyId":"`+w.signing+`","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, &made)
 	h.call("GenerateMac", `{"KeyId":"`+w.mac+`","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, &made)
 	h.call("GetPublicKey", `{"KeyId":"`+w.agreement+`"}`, &made)
 	h.call("Encapsulate", `{"KeyId":"`+w.kem+`","EncapsulationAlgorithm":"ML_KEM"}`, &made)
 	w.signature, w.tag, w.peer, w.secret = made.Signature, made.Mac, made.PublicKey, made.SharedSecretCiphertextBlob
-	w.external = h.newKeyOf("SYMMETRIC_DEFAULT", `ENCRYPT_DECRYPT","Origin":"EXTERNAL`)
+	w.primary = h.newKeyWith(`{"MultiRegion":true}`)
+	w.external = h.newKeyWith(`{"Origin":"EXTERNAL"}`)
 	var p struct{ PublicKey, ImportToken []byte }
 	h.call("GetParametersForImport", `{"KeyId":"`+w.external+`",`+wrapping+`}`, &p)
 	public, err := x509.ParsePKIXPublicKey(p.PublicKey)
@@ -128,6 +131,8 @@ func (w *world) validCalls() []validCall {
 		with("GetParametersForImport", w.external, ","+wrapping),
 		with("ImportKeyMaterial", w.external, `,"ExpirationModel":"KEY_MATERIAL_EXPIRES","ValidTo":1780000000,"ImportToken":"`+w.token+`","EncryptedKeyMaterial":"`+w.wrapped+`"`),
 		with("DeleteImportedKeyMaterial", w.external, ""),
+		with("ReplicateKey", w.primary, `,"ReplicaRegion":"us-west-2","Description":"copy","Tags":[{"TagKey":"team","TagValue":"決済"}]`),
+		with("UpdatePrimaryRegion", w.primary, `,"PrimaryRegion":"us-west-2"`),
 		onAll("GenerateRandom", `{"NumberOfBytes":32}`),
 		onKey("UpdateKeyDescription", `,"Description":"new"`),
 		onAlias("CreateAlias", "third", `,"TargetKeyId":"`+w.key+`"`),
@@ -223,6 +228,10 @@ func TestSecondDecision(t *testing.T) {
 	t.Parallel()
 	h := start(t)
 	w := newWorld(h)
+	replicated := h.newKeyWith(`{"MultiRegion":true}`)
+	h.call("ReplicateKey", `{"KeyId":"`+replicated+`","ReplicaRegion":"us-west-2"}`, nil)
+	replicaARN := strings.NewReplacer(testRegion, "us-west-2", w.key, replicated).Replace(w.keyARN)
+	replicate := validCall{operation: "ReplicateKey", body: `{"KeyId":"` + replicated + `","ReplicaRegion":"us-east-1","Tags":[{"TagKey":"a","TagValue":"b"}]}`}
 	for _, c := range []struct {
 		call   validCall
 		denied func(action, resource string) bool
@@ -237,6 +246,10 @@ func TestSecondDecision(t *testing.T) {
 			func(_, r string) bool { return r == w.otherARN }, "kms:UpdateAlias on resource: " + w.otherARN},
 		{validCall{operation: "DeleteAlias", body: `{"AliasName":"alias/first"}`},
 			func(_, r string) bool { return r == w.keyARN }, "kms:DeleteAlias on resource: " + w.keyARN},
+		{replicate, func(action, _ string) bool { return action == "kms:CreateKey" }, "kms:CreateKey on resource: *"},
+		{replicate, func(action, _ string) bool { return action == "kms:TagResource" }, "kms:TagResource on resource: *"},
+		{validCall{operation: "UpdatePrimaryRegion", body: `{"KeyId":"` + replicated + `","PrimaryRegion":"us-west-2"}`},
+			func(_, r string) bool { return r == replicaARN }, "kms:UpdatePrimaryRegion on resource: " + replicaARN},
 	} {
 		before := h.lastChange()
 		h.decider.denyIf(c.denied)

@@ -370,11 +370,11 @@ func (h *harness) newKey() (id, arn string) {
 	return out.KeyMetadata.KeyId, out.KeyMetadata.Arn
 }
 
-// newKeyOf makes a key of a spec and usage.
-func (h *harness) newKeyOf(spec, usage string) (id string) {
+// newKeyWith makes a key of a spec and usage, or of another origin.
+func (h *harness) newKeyWith(body string) (id string) {
 	h.Helper()
 	var out struct{ KeyMetadata struct{ KeyId string } }
-	h.call("CreateKey", `{"KeySpec":"`+spec+`","KeyUsage":"`+usage+`"}`, &out)
+	h.call("CreateKey", body, &out)
 	return out.KeyMetadata.KeyId
 }
 

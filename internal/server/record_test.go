@@ -205,7 +205,7 @@ func (g *golden) events(name string, n int) {
 }
 
 var (
-	uuidForm     = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+	uuidForm     = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}`)
 	materialForm = regexp.MustCompile(`[0-9a-f]{64}`)
 	hashForm     = regexp.MustCompile(`Authorization=[A-Za-z0-9+/=]+`)
 )
