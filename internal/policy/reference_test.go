@@ -1082,7 +1082,8 @@ var vocabularies = []vocabulary{
 		[]string{"ArnEquals", "ArnNotEquals", "ArnLike", "ArnNotLike"},
 		[]string{"aws:PrincipalArn", "aws:SourceArn"},
 		[]any{"arn:aws:iam::" + ours + ":user/alice", "arn:aws:iam::*:user/*", "arn:aws:*:*:*:*", "arn:aws:iam::" + ours + ":role/*", "arn:aws:iam::1111*:*/a*", "arn:aws:iam::*:user/${aws:username}",
-			"arn:aws:s3:::b?cket", "arn:aws:iam::" + theirs + ":*", "arn:*:user/alice:*:*:*"},
+			"arn:aws:s3:::b?cket", "arn:aws:iam::" + theirs + ":*", "arn:*:user/alice:*:*:*",
+			"${aws:PrincipalArn}", "${aws:SourceArn}*", "arn:aws:iam::${aws:SourceAccount, '" + ours + "'}:*", "arn:*:iam:${aws:nothing, ''}:*:${aws:nothing, 'user'}/*", "arn:aws:${aws:username}:*:*:*", "${aws:nothing, 'arn:aws:iam::1'}*:user/*"},
 	},
 	{
 		[]string{"Null"},
