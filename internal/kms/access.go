@@ -200,6 +200,22 @@ func (u *usableKey) pair(ctx context.Context) (*keymaterial.KeyPair, error) {
 	return loaded(ctx, u.key, u.svc.Store, u.current(), func(raw []byte) (*keymaterial.KeyPair, error) { return keymaterial.NewKeyPair(u.spec(), raw) })
 }
 
+// publicKey is that of the pair. Of imported material it outlives the private key.
+func (u *usableKey) publicKey(ctx context.Context) ([]byte, error) {
+	i := u.currentIndex()
+	switch {
+	case i < 0:
+		return nil, awserr.New(awserr.KMSInvalidState, "%s is pending import.", u.arn)
+	case u.Materials[i].PublicKey != nil:
+		return u.Materials[i].PublicKey, nil
+	}
+	pair, err := u.pair(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return pair.PublicKey(), nil
+}
+
 // hmac is the material of an HMAC key.
 func (u *usableKey) hmac(ctx context.Context) (*keymaterial.HMAC, error) {
 	return loaded(ctx, u.key, u.svc.Store, u.current(), func(raw []byte) (*keymaterial.HMAC, error) { return keymaterial.NewHMAC(u.spec(), raw) })

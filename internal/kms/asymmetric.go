@@ -131,11 +131,11 @@ func (s *Service) GetPublicKey(ctx context.Context, call *api.Call, in *sdk.GetP
 	if err != nil {
 		return nil, err
 	}
-	pair, err := u.pair(ctx)
+	public, err := u.publicKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &sdk.GetPublicKeyOutput{KeyId: &u.arn, KeySpec: u.Spec, CustomerMasterKeySpec: types.CustomerMasterKeySpec(u.Spec), KeyUsage: u.Usage, PublicKey: pair.PublicKey()}
+	out := &sdk.GetPublicKeyOutput{KeyId: &u.arn, KeySpec: u.Spec, CustomerMasterKeySpec: types.CustomerMasterKeySpec(u.Spec), KeyUsage: u.Usage, PublicKey: public}
 	out.EncryptionAlgorithms, out.SigningAlgorithms, _, out.KeyAgreementAlgorithms, out.EncapsulationAlgorithms = u.algorithms()
 	return out, nil
 }

@@ -144,6 +144,14 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, call *api.Call, in *sdk
 	}
 	defer secmem.Zero(raw)
 
+	var public []byte
+	if u.spec().Asymmetric() {
+		pair, err := keymaterial.NewKeyPair(u.spec(), raw)
+		if err != nil {
+			return nil, err
+		}
+		public = pair.PublicKey()
+	}
 	id := keymaterial.MaterialID(u.ID, raw)
 	out := &sdk.ImportKeyMaterialOutput{KeyId: &u.arn}
 	if symmetric {
@@ -166,7 +174,7 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, call *api.Call, in *sdk
 			}
 		}
 		m := &k.Materials[i]
-		m.Gone, m.ValidTo = false, validTo
+		m.Gone, m.ValidTo, m.PublicKey = false, validTo, public
 		if in.KeyMaterialDescription != nil {
 			m.Description = *in.KeyMaterialDescription
 		}

@@ -285,3 +285,18 @@ func TestImportRefusals(t *testing.T) {
 		t.Errorf("the key is %s", s)
 	}
 }
+
+// The public key of a pair is known as soon as it was imported, and from then on.
+func TestImportedPublicKey(t *testing.T) {
+	c := kagimoritest.Start(t).KMS(region)
+	k := newExternal(t, c, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify)
+	_, err := c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: k.KeyId})
+	wantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
+	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, must[[]byte](t)(smx509.MarshalPKCS8PrivateKey(private)), nil))
+	must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
+	out := must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: k.KeyId}))
+	if !private.PublicKey.Equal(must[any](t)(smx509.ParsePKIXPublicKey(out.PublicKey))) {
+		t.Error("another public key")
+	}
+}

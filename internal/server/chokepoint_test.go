@@ -52,12 +52,14 @@ type world struct {
 	external, token, wrapped string // a key without material, and what an import into it needs, in base64
 }
 
-func newWorld(h *harness) *world {
+func newWorld(h *harness) *world { return newWorldOf(h, h.newKeyWith) }
+
+// newWorldOf has its keys made by newKey, of what CreateKey is asked for. ML-KEM keys
+// cannot be imported.
+func newWorldOf(h *harness, newKey func(body string) (id string)) *world {
 	h.Helper()
-	w := &world{}
-	w.key, w.keyARN = h.newKey()
-	w.other, w.otherARN = h.newKey()
-	w.pending, _ = h.newKey()
+	w := &world{key: newKey(`{}`), other: newKey(`{}`), pending: newKey(`{}`)}
+	w.keyARN, w.otherARN = keyARN(w.key), keyARN(w.other)
 	h.call("ScheduleKeyDeletion", `{"KeyId":"`+w.pending+`"}`, nil)
 	h.call("CreateAlias", `{"AliasName":"alias/first","TargetKeyId":"`+w.key+`"}`, nil)
 	h.call("CreateAlias", `{"AliasName":"alias/second","TargetKeyId":"`+w.key+`"}`, nil)
@@ -69,25 +71,33 @@ func newWorld(h *harness) *world {
 		h.call("CreateGrant", `{"KeyId":"`+w.key+`","GranteePrincipal":"`+rootARN+`","Operations":["Decrypt"]}`, &out)
 		w.grants[i] = out.GrantId
 	}
-	w.signing, w.mac = h.newKeyWith(`{"KeySpec":"ECC_NIST_P256","KeyUsage":"SIGN_VERIFY"}`), h.newKeyWith(`{"KeySpec":"HMAC_256","KeyUsage":"GENERATE_VERIFY_MAC"}`)
-	w.agreement, w.kem = h.newKeyWith(`{"KeySpec":"ECC_NIST_P256","KeyUsage":"KEY_AGREEMENT"}`), h.newKeyWith(`{"KeySpec":"ML_KEM_768","KeyUsage":"ENCAPSULATE_DECAPSULATE"}`)
+	w.signing, w.mac = newKey(`{"KeySpec":"ECC_NIST_P256","KeyUsage":"SIGN_VERIFY"}`), newKey(`{"KeySpec":"HMAC_256","KeyUsage":"GENERATE_VERIFY_MAC"}`)
+	w.agreement, w.kem = newKey(`{"KeySpec":"ECC_NIST_P256","KeyUsage":"KEY_AGREEMENT"}`), h.newKeyWith(`{"KeySpec":"ML_KEM_768","KeyUsage":"ENCAPSULATE_DECAPSULATE"}`)
 	var made struct{ Signature, Mac, PublicKey, SharedSecretCiphertextBlob string }
 	h.call("Sign", `{"KeyId":"`+w.signing+`","Message":"aGVsbG8=","SigningAlgorithm":"ECDSA_SHA_256"}`, &made)
 	h.call("GenerateMac", `{"KeyId":"`+w.mac+`","Message":"aGVsbG8=","MacAlgorithm":"HMAC_SHA_256"}`, &made)
 	h.call("GetPublicKey", `{"KeyId":"`+w.agreement+`"}`, &made)
 	h.call("Encapsulate", `{"KeyId":"`+w.kem+`","EncapsulationAlgorithm":"ML_KEM"}`, &made)
 	w.signature, w.tag, w.peer, w.secret = made.Signature, made.Mac, made.PublicKey, made.SharedSecretCiphertextBlob
-	w.primary = h.newKeyWith(`{"MultiRegion":true}`)
+	w.primary = newKey(`{"MultiRegion":true}`)
 	w.external = h.newKeyWith(`{"Origin":"EXTERNAL"}`)
 	var p struct{ PublicKey, ImportToken []byte }
 	h.call("GetParametersForImport", `{"KeyId":"`+w.external+`",`+wrapping+`}`, &p)
-	public, err := x509.ParsePKIXPublicKey(p.PublicKey)
-	h.must(err)
-	wrapped, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public.(*rsa.PublicKey), []byte(testMaterial), nil)
-	h.must(err)
-	w.token, w.wrapped = base64.StdEncoding.EncodeToString(p.ImportToken), base64.StdEncoding.EncodeToString(wrapped)
+	w.token, w.wrapped = base64.StdEncoding.EncodeToString(p.ImportToken), h.wrapped(p.PublicKey, []byte(testMaterial))
 	return w
 }
+
+// wrapped is material that is wrapped with RSAES_OAEP_SHA_256, in base64.
+func (h *harness) wrapped(public, material []byte) string {
+	h.Helper()
+	key, err := x509.ParsePKIXPublicKey(public)
+	h.must(err)
+	out, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, key.(*rsa.PublicKey), material, nil)
+	h.must(err)
+	return base64.StdEncoding.EncodeToString(out)
+}
+
+func keyARN(id string) string { return "arn:aws:kms:" + testRegion + ":111122223333:key/" + id }
 
 // validCall is a call that works, and how a denial names what it acts on.
 type validCall struct{ operation, body, action, resource string }
