@@ -75,9 +75,9 @@ type materialRecord struct {
 	// Of imported material.
 	Description string    `json:"description,omitempty"`
 	PublicKey   []byte    `json:"publicKey,omitempty"` // of a key pair, DER
-	ValidTo     time.Time `json:"validTo,omitzero"`  // zero: it does not expire
-	Gone        bool      `json:"gone,omitempty"`    // deleted or expired; the same can be imported again
-	Pending     bool      `json:"pending,omitempty"` // the last one: to be current after a rotation
+	ValidTo     time.Time `json:"validTo,omitzero"`    // zero: it does not expire
+	Gone        bool      `json:"gone,omitempty"`      // deleted or expired; the same can be imported again
+	Pending     bool      `json:"pending,omitempty"`   // the last one: to be current after a rotation
 }
 
 // currentIndex is the index of the material that encrypts, -1 if there is none.
