@@ -45,21 +45,7 @@ func newARNPattern(whole pattern) arnPattern {
 // the part in which they stand; the last part takes colons.
 func (a *arnPattern) match(arn string, ctx Context) bool {
 	if a.early {
-		// A value may hold colons, so it goes in before the text is split.
-		tokens := make([]token, 0, len(a.whole.tokens))
-		for i := range a.whole.tokens {
-			t := a.whole.tokens[i]
-			if t.kind == variable {
-				v, ok := t.value(ctx)
-				if !ok {
-					return false
-				}
-				t = token{text: v}
-			}
-			tokens = append(tokens, t)
-		}
-		split := newARNPattern(newPattern(tokens))
-		return split.match(arn, ctx)
+		return a.matchExpanded(arn, ctx)
 	}
 	if !a.valid {
 		return false
@@ -72,4 +58,34 @@ func (a *arnPattern) match(arn string, ctx Context) bool {
 		arn = arn[n+1:]
 	}
 	return a.parts[5].match(arn, ctx, false)
+}
+
+// matchExpanded is match for variables before the last part. Their values may hold
+// colons, so they go in before the text is split.
+func (a *arnPattern) matchExpanded(arn string, ctx Context) bool {
+	var few [16]token
+	part, tokens := 0, few[:0]
+	for i := range a.whole.tokens {
+		t := a.whole.tokens[i]
+		if t.kind == variable {
+			v, ok := a.whole.tokens[i].value(ctx)
+			if !ok {
+				return false
+			}
+			t = token{text: v}
+		}
+		for t.kind == literal && part < 5 {
+			before, after, ok := strings.Cut(t.text, ":")
+			if !ok {
+				break
+			}
+			of, rest, ok := strings.Cut(arn, ":")
+			if !ok || !matchTokens(append(tokens, token{text: before}), of, nil, false) {
+				return false
+			}
+			part, tokens, t.text, arn = part+1, few[:0], after, rest
+		}
+		tokens = append(tokens, t)
+	}
+	return part == 5 && matchTokens(tokens, arn, nil, false)
 }

@@ -2,8 +2,10 @@ package policy_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kagimori/kagimori/internal/policy"
 )
@@ -49,6 +51,12 @@ func typical(t testing.TB) (*policy.Request, *policy.Set) {
 // fast is a Context that allocates nothing.
 type fast struct{}
 
+var (
+	fastTags = []string{"a", "b"}
+	fastIP   = netip.MustParseAddr("10.1.2.3")
+	fastTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+)
+
 func (fast) Value(k *policy.ConditionKey) policy.Value {
 	switch k.Name {
 	case "aws:requestedregion":
@@ -57,6 +65,20 @@ func (fast) Value(k *policy.ConditionKey) policy.Value {
 		if strings.EqualFold(k.Parameter, "tenant") {
 			return policy.Text("t1")
 		}
+	case "aws:tagkeys":
+		return policy.Texts(fastTags)
+	case "aws:multifactorauthage":
+		return policy.Number(7)
+	case "aws:currenttime":
+		return policy.Time(fastTime)
+	case "aws:securetransport":
+		return policy.Bool(true)
+	case "aws:sourceip":
+		return policy.IP(fastIP)
+	case "aws:principalarn":
+		return policy.Text("arn:aws:iam::" + ours + ":user/t1")
+	case "aws:principalaccount":
+		return policy.Text(ours)
 	}
 	return policy.Absent
 }
@@ -116,5 +138,37 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, func() { policy.Decide(req, set) }); n != 0 {
 		t.Errorf("%v allocations for a denial", n)
+	}
+}
+
+// TestConditionsAllocateNothing likewise looks at every family of operators.
+func TestConditionsAllocateNothing(t *testing.T) {
+	for _, condition := range []string{
+		`{"StringLike":{"aws:RequestedRegion":"eu-*-?"}}`,
+		`{"StringEqualsIgnoreCase":{"aws:RequestedRegion":"EU-CENTRAL-1"}}`,
+		`{"StringLike":{"kms:EncryptionContext:tenant":["${aws:nothing}","${aws:nothing, 'x'}","*${aws:PrincipalTag/tenant}"]}}`,
+		`{"ForAnyValue:StringLike":{"aws:TagKeys":["x*","b*"]}}`,
+		`{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b"]}}`,
+		`{"NumericLessThan":{"aws:MultiFactorAuthAge":"300.5"},"NumericEquals":{"aws:MultiFactorAuthAge":"7"}}`,
+		`{"DateLessThan":{"aws:CurrentTime":["2020-01-01","2030-01-01T00:00:00Z"]}}`,
+		`{"Bool":{"aws:SecureTransport":"true"}}`,
+		`{"BinaryEquals":{"aws:RequestedRegion":"ZXUtY2VudHJhbC0x"}}`,
+		`{"IpAddress":{"aws:SourceIp":["2001:db8::/32","10.0.0.0/8"]}}`,
+		`{"ArnLike":{"aws:PrincipalArn":["arn:aws:s3:::x","arn:aws:iam::*:user/${aws:PrincipalTag/tenant}*"]}}`,
+		`{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::${aws:PrincipalAccount}:user/t1"}}`,
+		`{"ArnEquals":{"aws:PrincipalArn":"${aws:PrincipalArn}"}}`,
+		`{"Null":{"aws:nothing":"true"}}`,
+	} {
+		doc, err := policy.Parse(policy.Identity, "d", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:kms:*:*:key/*","Condition":`+condition+`}}`)
+		must(err)
+		caller := who("user/t1")
+		req := &policy.Request{Caller: &caller, Action: "kms:Encrypt", Resource: keyARN + "k1", Context: fast{}}
+		set := &policy.Set{Account: ours, Identity: []*policy.Document{doc}}
+		if !policy.Decide(req, set).Allowed {
+			t.Errorf("%s does not hold", condition)
+		}
+		if n := testing.AllocsPerRun(100, func() { policy.Decide(req, set) }); n != 0 {
+			t.Errorf("%s: %v allocations", condition, n)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -772,6 +773,37 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// TestExamplesCite: every example stands under the page of AWS's documentation that
+// has it, once, and asks something.
+func TestExamplesCite(t *testing.T) {
+	cited, named := map[string]bool{}, map[string]bool{}
+	for _, page := range pages {
+		if !documentationPage.MatchString(page.page) {
+			t.Errorf("%q is no page of AWS's documentation", page.page)
+		}
+		if cited[page.page] {
+			t.Errorf("%s is cited twice", page.page)
+		}
+		cited[page.page] = true
+		if len(page.examples) == 0 {
+			t.Errorf("%s has no examples", page.page)
+		}
+		for _, e := range page.examples {
+			if e.name == "" || len(e.asks) == 0 || e.key+e.identity == "" {
+				t.Errorf("%s: %q has no name, policy or request", page.page, e.name)
+			}
+			if named[page.page+e.name] {
+				t.Errorf("%s: two examples are called %q", page.page, e.name)
+			}
+			named[page.page+e.name] = true
+		}
+	}
+}
+
+// documentationPage is the URL of a page of AWS's user or developer guides, perhaps
+// with the section.
+var documentationPage = regexp.MustCompile(`^https://docs\.aws\.amazon\.com/(IAM|kms|organizations)/latest/(UserGuide|developerguide|userguide)/[a-z0-9_-]+\.html(#[A-Za-z0-9_-]+)?$`)
 
 func inWords(a answer) string {
 	switch {

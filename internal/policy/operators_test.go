@@ -222,6 +222,8 @@ func TestComparison(t *testing.T) {
 		{"StringLike", `"*a?c"`, text("abababc"), true},
 		{"StringLike", `"a*a"`, text("a"), false}, // one a is not two
 		{"StringLike", `"*.amazonaws.com"`, text("s3.eu-central-1.amazonaws.com"), true},
+		{"StringLike", `"*b"`, text("abc"), false}, // what is behind the last run is the end
+		{"StringLike", `"a*b"`, text("abxb"), true},
 		{"StringLike", `"*/*"`, text("a:b"), false},
 		{"StringLike", `"A*"`, text("abc"), false},
 		{"StringLike", `"arn:aws:s3:*"`, text("arn:aws:s3:::a:b"), true}, // crosses the parts of an ARN
@@ -283,6 +285,7 @@ func TestComparison(t *testing.T) {
 		{"IpAddress", `"192.0.2.0/24"`, fact{"ip", []string{"::ffff:192.0.2.1"}}, true}, // IPv4 through an IPv6 socket
 		{"NotIpAddress", `"192.0.2.0/24"`, fact{"ip", []string{"::ffff:192.0.2.1"}}, false},
 		{"IpAddress", `"192.0.2.1"`, text("192.0.2.1"), true},
+		{"IpAddress", `"::ffff:192.0.2.1"`, text("192.0.2.1"), true},
 
 		// ARNs: part by part; wildcards stay in theirs, but the last takes colons.
 		{"ArnLike", `"arn:aws:iam::111122223333:user/*"`, text("arn:aws:iam::111122223333:user/a/b"), true},
@@ -294,6 +297,8 @@ func TestComparison(t *testing.T) {
 		{"ArnLike", `"arn:aws:sns:*:*:*"`, text("arn:aws:sns:us-east-1:1:topic:sub:id"), true}, // the last part
 		{"ArnLike", `"arn:aws:sns:*:1:topic"`, text("arn:aws:sns:a:1:topic:1:topic"), false},   // which is the rest
 		{"ArnLike", `"arn:aws:sns:*:1:t*c"`, text("arn:aws:sns:a:1:topic:1:topic"), true},      // colons and all
+		{"ArnLike", `"arn:aws:s3::"`, text("arn:aws:s3:::"), false},                            // five parts are no ARN
+		{"ArnLike", `"${aws:nothing, 'arn'}:aws:s3::*"`, text("arn:aws:s3:::x"), false},
 		{"ArnLike", `"arn:aws:s3:::?"`, text("arn:aws:s3:::a"), true},
 		{"ArnLike", `"arn:aws:s3:::?"`, text("arn:aws:s3:::"), false},
 		{"ArnLike", `"arn:aws:s3:?::a"`, text("arn:aws:s3:::a"), false}, // an empty part is no character
@@ -322,7 +327,7 @@ func TestVariables(t *testing.T) {
 		"kms:encryptioncontext:chars": text("*?$"), "kms:encryptioncontext:text": text("${aws:username}"), "aws:principaltag/team": text("k1"), "aws:multifactorauthage": {"number", []string{"7"}},
 		"kms:encryptioncontext:seven": text("7"), "aws:tagkeys": {"texts", []string{"alice"}}, "aws:securetransport": {"bool", []string{"true"}}, "aws:principalarn": text("arn:aws:iam::111122223333:user/alice"),
 		"kms:encryptioncontext:colons": text("arn:aws:iam::111122223333:user/alice"),
-		"kms:encryptioncontext:empty":  text(""),
+		"kms:encryptioncontext:empty":  text(""), "kms:encryptioncontext:both": text("alice-k1"),
 	}
 	for _, c := range []struct {
 		version, condition string
@@ -337,6 +342,10 @@ func TestVariables(t *testing.T) {
 		{"2012-10-17", `{"StringLike":{"kms:EncryptionContext:name":"*${aws:username}*"}}`, true},
 		{"2012-10-17", `{"StringEqualsIgnoreCase":{"kms:EncryptionContext:name":"${aws:username}"}}`, true},
 		{"2012-10-17", `{"StringEquals":{"kms:EncryptionContext:name":["bob","${aws:username}"]}}`, true},
+
+		{"2012-10-17", `{"StringLike":{"kms:EncryptionContext:both":"${aws:username}*${aws:PrincipalTag/team}"}}`, true},
+		{"2012-10-17", `{"StringLike":{"kms:EncryptionContext:both":"${aws:PrincipalTag/team}*${aws:username}"}}`, false},
+		{"2012-10-17", `{"StringLike":{"kms:EncryptionContext:both":"*${aws:username}?${aws:PrincipalTag/team}*"}}`, true},
 
 		// Wildcards in a value are characters.
 		{"2012-10-17", `{"StringLike":{"kms:EncryptionContext:wild":"${aws:userid}"}}`, true},

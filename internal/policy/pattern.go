@@ -28,8 +28,6 @@ type token struct {
 // pattern is a text with wildcards and variables, ready to be matched.
 type pattern struct {
 	tokens []token
-	// chunks are the tokens between the runs (*), of which there is one less.
-	chunks [][]token
 	// plain is the only literal, if isPlain.
 	plain   string
 	isPlain bool
@@ -94,21 +92,12 @@ func endRun(tokens []token, run *strings.Builder) []token {
 }
 
 func newPattern(tokens []token) pattern {
-	p := pattern{tokens: tokens, isPlain: len(tokens) <= 1}
-	start := 0
-	for i, t := range tokens {
-		switch t.kind {
-		case anyRun:
-			p.chunks = append(p.chunks, tokens[start:i])
-			start = i + 1
-		case variable:
-			p.vars++
-		}
-		if t.kind != literal {
+	p := pattern{tokens: tokens, isPlain: len(tokens) <= 1, vars: variables(tokens)}
+	for i := range tokens {
+		if tokens[i].kind != literal {
 			p.isPlain = false
 		}
 	}
-	p.chunks = append(p.chunks, tokens[start:])
 	if p.isPlain && len(tokens) > 0 {
 		p.plain = tokens[0].text
 	}
@@ -126,11 +115,11 @@ func (p *pattern) match(s string, ctx Context, fold bool) bool {
 		return p.plain == s
 	}
 	if p.vars == 0 {
-		return matchChunks(p.chunks, s, nil, fold)
+		return matchTokens(p.tokens, s, nil, fold)
 	}
 	var few [4]string
 	values, ok := p.values(few[:0], ctx)
-	return ok && matchChunks(p.chunks, s, values, fold)
+	return ok && matchTokens(p.tokens, s, values, fold)
 }
 
 // values appends what the variables stand for, in order.
@@ -147,25 +136,23 @@ func (p *pattern) values(dst []string, ctx Context) ([]string, bool) {
 	return dst, true
 }
 
-// matchChunks matches the first chunk at the start, the last at the end, and
-// those between as early as possible, which is enough.
-func matchChunks(chunks [][]token, s string, values []string, fold bool) bool {
-	rest, ok := cutChunk(chunks[0], s, values, fold)
-	if len(chunks) == 1 {
-		return ok && rest == ""
+// matchTokens matches what stands before the first run (*) at the start, what
+// stands behind the last at the end, and what stands between as early as possible,
+// which is enough.
+func matchTokens(tokens []token, s string, values []string, fold bool) bool {
+	chunk, tokens, more := cutRun(tokens)
+	s, ok := cutChunk(chunk, s, values, fold)
+	if !ok || !more {
+		return ok && s == ""
 	}
-	if !ok {
-		return false
-	}
-	s = rest
-	for i, chunk := range chunks[1:] {
-		values = values[variables(chunks[i]):]
-		last := i == len(chunks)-2
-		if last && len(chunk) == 0 {
+	for more {
+		values = values[variables(chunk):]
+		chunk, tokens, more = cutRun(tokens)
+		if !more && len(chunk) == 0 {
 			return true
 		}
 		for {
-			if rest, ok := cutChunk(chunk, s, values, fold); ok && (!last || rest == "") {
+			if rest, ok := cutChunk(chunk, s, values, fold); ok && (more || rest == "") {
 				s = rest
 				break
 			}
@@ -176,6 +163,16 @@ func matchChunks(chunks [][]token, s string, values []string, fold bool) bool {
 		}
 	}
 	return true
+}
+
+// cutRun divides tokens around the first run.
+func cutRun(tokens []token) (chunk, rest []token, found bool) {
+	for i := range tokens {
+		if tokens[i].kind == anyRun {
+			return tokens[:i], tokens[i+1:], true
+		}
+	}
+	return tokens, nil, false
 }
 
 // skip is how far the start of a chunk may be moved after it did not match here.

@@ -233,7 +233,8 @@ func (d Decision) Reason(action string) string {
 	return reason
 }
 
-// Decide decides. It allocates nothing.
+// Decide decides. It allocates nothing, unless a policy compares numbers, dates or
+// addresses as strings, or has more than four variables in a value.
 func Decide(req *Request, set *Set) Decision {
 	e := evaluation{req: req, set: set}
 	return e.decide()

@@ -694,7 +694,7 @@ func (p *paper) compare(op, want, got, kind string, f facts) bool {
 			return net.Contains(addr)
 		}
 		one, err := netip.ParseAddr(want)
-		return err == nil && one == addr
+		return err == nil && one.Unmap() == addr
 	}
 	panic("no such operator: " + op)
 }
@@ -1082,7 +1082,8 @@ var vocabularies = []vocabulary{
 		[]string{"ArnEquals", "ArnNotEquals", "ArnLike", "ArnNotLike"},
 		[]string{"aws:PrincipalArn", "aws:SourceArn"},
 		[]any{"arn:aws:iam::" + ours + ":user/alice", "arn:aws:iam::*:user/*", "arn:aws:*:*:*:*", "arn:aws:iam::" + ours + ":role/*", "arn:aws:iam::1111*:*/a*", "arn:aws:iam::*:user/${aws:username}",
-			"arn:aws:s3:::b?cket", "arn:aws:iam::" + theirs + ":*", "arn:*:user/alice:*:*:*"},
+			"arn:aws:s3:::b?cket", "arn:aws:iam::" + theirs + ":*", "arn:*:user/alice:*:*:*",
+			"${aws:PrincipalArn}", "${aws:SourceArn}*", "arn:aws:iam::${aws:SourceAccount, '" + ours + "'}:*", "arn:*:iam:${aws:nothing, ''}:*:${aws:nothing, 'user'}/*", "arn:aws:${aws:username}:*:*:*", "${aws:nothing, 'arn:aws:iam::1'}*:user/*"},
 	},
 	{
 		[]string{"Null"},
@@ -1358,7 +1359,7 @@ func drawQuestions(t *rapid.T, n int) []*question {
 // check runs a property so often. KAGIMORI_LONG makes it 250 times as often, which
 // is two million questions for TestReference, in about ten minutes:
 //
-//	KAGIMORI_LONG=1 go test -run TestReference -v -timeout 2h ./internal/policy
+//	KAGIMORI_LONG=1 go test ./internal/policy -run TestReference -v -timeout 2h
 //
 // -rapid.checks=N runs N instead, and -rapid.seed=N repeats a run that failed.
 func check(t *testing.T, times int, property func(*rapid.T)) {

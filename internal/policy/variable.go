@@ -38,7 +38,7 @@ func parseVariable(text string) (t token, rest string, err error) {
 		return token{text: name}, rest, nil
 	}
 	key, err := ParseConditionKey(name)
-	if err != nil {
+	if err != nil || strings.Contains(name, "${") { // variables do not nest
 		return token{}, "", malformed
 	}
 	t.kind, t.key = variable, key
