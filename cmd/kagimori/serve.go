@@ -104,6 +104,7 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	srv, err := server.New(ctx, server.Options{
 		Data: data, Clock: env.Clock, Log: log, TLS: tlsConfig, MaxConnections: cfg.MaxConnections,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout, BodyTimeout: cfg.BodyTimeout, IdleTimeout: cfg.IdleTimeout, DrainTimeout: cfg.DrainTimeout,
+		RequestQuotas: cfg.RequestQuotas,
 	})
 	if err != nil {
 		return err

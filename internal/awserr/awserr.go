@@ -7,6 +7,7 @@ package awserr
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Error is one AWS error answer.
@@ -22,6 +23,9 @@ type Error struct {
 	// Reason is the Reason that Organizations' ConstraintViolation and InvalidInput
 	// carry beside the message, such as INVALID_PATTERN; else empty.
 	Reason string
+	// RetryAfter, in whole seconds, is when the call may be tried again; zero if that
+	// is not known.
+	RetryAfter time.Duration
 	// Cause is what went wrong inside. It is for the operator's log and never
 	// leaves the server.
 	Cause error

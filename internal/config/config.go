@@ -38,6 +38,7 @@ type Config struct {
 	DrainTimeout       time.Duration
 	JournalSegmentSize int64 // bytes
 	LogFormat          string
+	RequestQuotas      bool
 
 	// The first account's id and root credentials, from the environment only.
 	// Each is empty when it is to be made at random.
@@ -103,6 +104,9 @@ var settings = []setting{
 	{"journal-segment-size", "64MiB",
 		"`SIZE` at which the audit journal starts a new segment",
 		func(c *Config) value { return &size{&c.JournalSegmentSize, minSegment, maxSegment} }},
+	{"request-quotas", "false",
+		"limit how often an account may call, by AWS's request quotas",
+		func(c *Config) value { return (*toggle)(&c.RequestQuotas) }},
 	{"log-format", "text",
 		"write the server's log as `text|json`",
 		func(c *Config) value { return &choice{&c.LogFormat, []string{"text", "json"}} }},

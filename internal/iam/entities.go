@@ -153,7 +153,7 @@ func (s *Service) create(ctx context.Context, call *api.Call, k *entityKind, rec
 	if err := s.allowNew(ctx, call, "Tag"+k.title, arnOf(call.Caller.Account, k.word, rec.Path, rec.Name), &v); err != nil {
 		return nil, err
 	}
-	tags, err := mergeTags(nil, v.given)
+	tags, err := mergeTagsBy(fold, nil, v.given)
 	if err != nil {
 		return nil, err
 	}
@@ -222,20 +222,36 @@ func (s *Service) remove(ctx context.Context, call *api.Call, k *entityKind, nam
 	})
 }
 
-// rename gives an entity another name or path, if the request has one.
-func (e *entity) rename(r store.Reader, name, path *string) error {
-	if name != nil && *name != e.Name {
-		if fold(*name) != fold(e.Name) {
-			if err := e.kind.free(r, e.account, *name); err != nil {
+// move gives an entity another name or path, if the request has one. It takes the
+// permission on what the entity is and on what it becomes; what is stored is what was
+// asked for.
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateUser.html
+func (s *Service) move(ctx context.Context, call *api.Call, k *entityKind, from string, name, path *string) error {
+	e, err := s.entity(ctx, call, k, from, values{})
+	if err != nil {
+		return err
+	}
+	to := *e
+	if name != nil {
+		to.Name = *name
+	}
+	if path != nil {
+		to.Path = *path
+	}
+	if to.arn() != e.arn() {
+		if err := s.allow(ctx, call, to.arn(), &values{tags: e.Tags, boundary: e.Boundary}); err != nil {
+			return err
+		}
+	}
+	return s.change(ctx, call, e, func(e *entity, tx store.Tx) error {
+		if fold(to.Name) != fold(e.Name) {
+			if err := k.free(tx, e.account, to.Name); err != nil {
 				return err
 			}
 		}
-		e.Name = *name
-	}
-	if path != nil {
-		e.Path = *path
-	}
-	return nil
+		e.Name, e.Path = to.Name, to.Path
+		return nil
+	})
 }
 
 // listEntities is a page of the entities below a path.

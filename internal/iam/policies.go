@@ -168,14 +168,14 @@ func (s *Service) bound(ctx context.Context, call *api.Call, k *entityKind, name
 
 func (s *Service) tag(ctx context.Context, call *api.Call, k *entityKind, name string, tags []types.Tag) error {
 	return s.update(ctx, call, k, name, values{given: tags}, func(e *entity, _ store.Tx) (err error) {
-		e.Tags, err = mergeTags(e.Tags, tags)
+		e.Tags, err = mergeTagsBy(fold, e.Tags, tags)
 		return err
 	})
 }
 
 func (s *Service) untag(ctx context.Context, call *api.Call, k *entityKind, name string, keys []string) error {
 	return s.update(ctx, call, k, name, values{givenKeys: keys}, func(e *entity, _ store.Tx) error {
-		e.Tags = removeTags(e.Tags, keys)
+		e.Tags = removeTagsBy(fold, e.Tags, keys)
 		return nil
 	})
 }

@@ -154,22 +154,31 @@ func list(p *page, names []string) []string {
 // maxTags is how many tags an entity can have.
 const maxTags = 50
 
-// mergeTags adds tags to those there are, ordered by key. Keys are the same without
-// regard to case.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html
+// exact takes tag keys as they are: Costcenter and costcenter are two. Users and roles
+// take keys by fold instead.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html#case-sensitivity
+func exact(key string) string { return key }
+
+// mergeTags is mergeTagsBy for what is neither a user nor a role.
 func mergeTags(have []api.Tag, add []types.Tag) ([]api.Tag, error) {
+	return mergeTagsBy(exact, have, add)
+}
+
+// mergeTagsBy adds tags to those there are, ordered by key. Keys are the same if same
+// makes them equal.
+func mergeTagsBy(same func(string) string, have []api.Tag, add []types.Tag) ([]api.Tag, error) {
 	out := slices.Clone(have)
 	seen := map[string]bool{}
 	for _, t := range add {
-		folded := fold(*t.Key)
-		if strings.HasPrefix(folded, "aws:") {
+		if strings.HasPrefix(fold(*t.Key), "aws:") {
 			return nil, awserr.New(awserr.InvalidInput, "Tag keys that begin with aws: are reserved.")
 		}
-		if seen[folded] {
+		key := same(*t.Key)
+		if seen[key] {
 			return nil, awserr.New(awserr.InvalidInput, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		}
-		seen[folded] = true
-		out = slices.DeleteFunc(out, func(o api.Tag) bool { return fold(o.Key) == folded })
+		seen[key] = true
+		out = slices.DeleteFunc(out, func(o api.Tag) bool { return same(o.Key) == key })
 		out = append(out, api.Tag{Key: *t.Key, Value: *t.Value})
 	}
 	if len(out) > maxTags {
@@ -179,10 +188,13 @@ func mergeTags(have []api.Tag, add []types.Tag) ([]api.Tag, error) {
 	return out, nil
 }
 
-// removeTags is the tags without those of some keys.
-func removeTags(have []api.Tag, keys []string) []api.Tag {
+// removeTags is removeTagsBy for what is neither a user nor a role.
+func removeTags(have []api.Tag, keys []string) []api.Tag { return removeTagsBy(exact, have, keys) }
+
+// removeTagsBy is the tags without those of some keys.
+func removeTagsBy(same func(string) string, have []api.Tag, keys []string) []api.Tag {
 	return slices.DeleteFunc(slices.Clone(have), func(t api.Tag) bool {
-		return slices.ContainsFunc(keys, func(k string) bool { return fold(k) == fold(t.Key) })
+		return slices.ContainsFunc(keys, func(k string) bool { return same(k) == same(t.Key) })
 	})
 }
 

@@ -83,9 +83,7 @@ func userName(call *api.Call, given *string) (string, error) {
 
 // UpdateUser renames or moves a user, who stays the same.
 func (s *Service) UpdateUser(ctx context.Context, call *api.Call, in *sdk.UpdateUserInput) (*sdk.UpdateUserOutput, error) {
-	return &sdk.UpdateUserOutput{}, s.update(ctx, call, userKind, *in.UserName, values{}, func(e *entity, tx store.Tx) error {
-		return e.rename(tx, in.NewUserName, in.NewPath)
-	})
+	return &sdk.UpdateUserOutput{}, s.move(ctx, call, userKind, *in.UserName, in.NewUserName, in.NewPath)
 }
 
 // DeleteUser deletes a user who has nothing left.
@@ -160,9 +158,7 @@ func (s *Service) GetGroup(ctx context.Context, call *api.Call, in *sdk.GetGroup
 
 // UpdateGroup renames or moves a group.
 func (s *Service) UpdateGroup(ctx context.Context, call *api.Call, in *sdk.UpdateGroupInput) (*sdk.UpdateGroupOutput, error) {
-	return &sdk.UpdateGroupOutput{}, s.update(ctx, call, groupKind, *in.GroupName, values{}, func(e *entity, tx store.Tx) error {
-		return e.rename(tx, in.NewGroupName, in.NewPath)
-	})
+	return &sdk.UpdateGroupOutput{}, s.move(ctx, call, groupKind, *in.GroupName, in.NewGroupName, in.NewPath)
 }
 
 // DeleteGroup deletes a group without users and policies.

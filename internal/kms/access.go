@@ -7,6 +7,7 @@ import (
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/keymaterial"
+	"github.com/kagimori/kagimori/internal/quota"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
@@ -74,6 +75,12 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, a ask) (*us
 	}
 	if err != nil {
 		return nil, err
+	}
+	// Not before: whoever may not use the key must not learn of what spec it is.
+	if s.Rates != nil && byKey[call.Operation] {
+		if err := s.take(call, quota.OfSpec(string(k.Spec))); err != nil {
+			return nil, err
+		}
 	}
 	if err := k.checkState(call.Operation, call.Time); err != nil {
 		return nil, err

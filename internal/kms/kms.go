@@ -19,6 +19,7 @@ import (
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/cache"
 	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/quota"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Principals Principals
 	Sealer     store.Sealer // of grant tokens
 	Clock      clock.Clock
+	Rates      *quota.Rates // nil: calls are not limited
 	// Log is told what went wrong in the background. Callers' errors are not
 	// logged, they are in the audit record.
 	Log *slog.Logger
@@ -107,7 +109,7 @@ func (s *Service) forget(changes []store.Change) {
 
 // Handlers are the operations that this version answers, by name.
 func (s *Service) Handlers() map[string]api.Handler {
-	return map[string]api.Handler{
+	handlers := map[string]api.Handler{
 		"CancelKeyDeletion":                   api.Handle(s.CancelKeyDeletion),
 		"CreateAlias":                         api.Handle(s.CreateAlias),
 		"CreateGrant":                         api.Handle(s.CreateGrant),
@@ -159,4 +161,8 @@ func (s *Service) Handlers() map[string]api.Handler {
 		"Verify":                              api.Handle(s.Verify),
 		"VerifyMac":                           api.Handle(s.VerifyMac),
 	}
+	for name, handle := range handlers {
+		handlers[name] = s.limited(name, handle)
+	}
+	return handlers
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -117,6 +118,9 @@ func (p *pipeline) serve(w http.ResponseWriter, r *http.Request, from *origin) {
 	h["X-Amzn-Requestid"] = []string{call.RequestID}
 	if failure != nil && len(call.Trail.Derivations) > 0 {
 		p.explain(h, call)
+	}
+	if failure != nil && failure.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(failure.RetryAfter/time.Second)))
 	}
 	h["Content-Type"] = to.service.ContentType()
 	h["Content-Length"] = []string{strconv.Itoa(len(buf.answer))}

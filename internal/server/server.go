@@ -27,6 +27,7 @@ import (
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/organizations"
+	"github.com/kagimori/kagimori/internal/quota"
 	"github.com/kagimori/kagimori/internal/sigv4"
 	"github.com/kagimori/kagimori/internal/sts"
 	"github.com/kagimori/kagimori/internal/wire"
@@ -48,6 +49,8 @@ type Options struct {
 	// wait for its next request; DrainTimeout how long a stop waits for calls
 	// in flight.
 	ReadHeaderTimeout, BodyTimeout, IdleTimeout, DrainTimeout time.Duration
+	// RequestQuotas limits how often an account may call, by AWS's figures.
+	RequestQuotas bool
 }
 
 // maxHeader is the largest request header in bytes; session tokens are long.
@@ -70,7 +73,11 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	}
 	principals := directory{iam.NewDirectory(d.Store), organizations.NewDirectory(d.Store)}
 	engine := authz.New(principals)
-	service, err := kms.New(ctx, kms.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
+	var rates *quota.Rates
+	if opts.RequestQuotas {
+		rates = new(quota.Rates)
+	}
+	service, err := kms.New(ctx, kms.Config{Rates: rates, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}
