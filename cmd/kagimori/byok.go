@@ -25,7 +25,7 @@ import (
 func byokCommand() *cli.Command {
 	return &cli.Command{
 		Name: "byok", Summary: "Bring your own key: customer keys used by another account",
-		Commands: []*cli.Command{byokCheck()},
+		Commands: []*cli.Command{byokCheck(), byokWrap()},
 	}
 }
 

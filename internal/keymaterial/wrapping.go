@@ -1,12 +1,17 @@
 package keymaterial
 
 import (
+	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"hash"
 	"slices"
 	"strings"
 
+	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/smx509"
 	"github.com/tink-crypto/tink-go/v2/kwp/subtle"
 )
 
@@ -56,8 +61,8 @@ func unwrap(algorithm string, private, wrapped []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash := oaepHash("RSAES_OAEP" + algorithm[strings.Index(algorithm, "_SHA_"):])
-	if !strings.HasPrefix(algorithm, "RSA_AES_KEY_WRAP") {
+	hash := wrappingHash(algorithm)
+	if !wrapsAESKey(algorithm) {
 		return rsa.DecryptOAEP(hash, nil, key, wrapped, nil)
 	}
 	if len(wrapped) <= key.Size() {
@@ -74,6 +79,61 @@ func unwrap(algorithm string, private, wrapped []byte) ([]byte, error) {
 	}
 	return kwp.Unwrap(wrapped[key.Size():])
 }
+
+// ErrWrappingKey: bytes are not a public key for the wrapping algorithm.
+var ErrWrappingKey = errors.New("keymaterial: not a public key for the wrapping algorithm")
+
+// ErrTooLong: RSAES_OAEP takes no material of that length with that key.
+var ErrTooLong = errors.New("keymaterial: the material is too long for RSAES_OAEP with this key")
+
+// Wrap is the inverse of Unwrap, for a public key (SubjectPublicKeyInfo in DER).
+func Wrap(algorithm string, public, material []byte) ([]byte, error) {
+	key, err := smx509.ParsePKIXPublicKey(public)
+	if err != nil {
+		return nil, ErrWrappingKey
+	}
+	if algorithm == "SM2PKE" {
+		k, ok := key.(*ecdsa.PublicKey)
+		if !ok || !sm2.IsSM2PublicKey(k) {
+			return nil, ErrWrappingKey
+		}
+		return sm2.EncryptASN1(rand.Reader, k, material)
+	}
+	k, ok := key.(*rsa.PublicKey)
+	if !ok {
+		return nil, ErrWrappingKey
+	}
+	oaep := func(plain []byte) ([]byte, error) {
+		out, err := rsa.EncryptOAEP(wrappingHash(algorithm), rand.Reader, k, plain, nil)
+		if errors.Is(err, rsa.ErrMessageTooLong) {
+			err = ErrTooLong
+		}
+		return out, err
+	}
+	if !wrapsAESKey(algorithm) {
+		return oaep(material)
+	}
+	aesKey := make([]byte, 32)
+	defer clear(aesKey)
+	rand.Read(aesKey)
+	kwp, err := subtle.NewKWP(aesKey)
+	if err != nil {
+		return nil, err
+	}
+	head, err := oaep(aesKey)
+	if err != nil {
+		return nil, err
+	}
+	tail, err := kwp.Wrap(material)
+	return append(head, tail...), err
+}
+
+// wrappingHash is the hash of the RSAES_OAEP in the algorithm.
+func wrappingHash(algorithm string) hash.Hash {
+	return oaepHash("RSAES_OAEP" + algorithm[strings.Index(algorithm, "_SHA_"):])
+}
+
+func wrapsAESKey(algorithm string) bool { return strings.HasPrefix(algorithm, "RSA_AES_KEY_WRAP") }
 
 // ErrMaterial: bytes are not the material of a key of the spec.
 var ErrMaterial = errors.New("keymaterial: not material of the key spec")
