@@ -34,3 +34,12 @@ func TestAsymmetric(t *testing.T) {
 	defer s.stop(t)
 	visit(t, s, t.TempDir(), client{"cryptography", "python", "python", "testdata/asymmetric.py"})
 }
+
+// TestImports has boto3 import what Python's cryptography made and wrapped, also into
+// the Regions of a multi-Region key.
+func TestImports(t *testing.T) {
+	skipWithout(t, "python")
+	s := serve(t, filepath.Join(t.TempDir(), "data"), setup{})
+	defer s.stop(t)
+	visit(t, s, t.TempDir(), client{"imports", "python", "python", "testdata/imports.py"})
+}
