@@ -43,3 +43,11 @@ func TestImports(t *testing.T) {
 	defer s.stop(t)
 	visit(t, s, t.TempDir(), client{"imports", "python", "python", "testdata/imports.py"})
 }
+
+// TestJOSE has Node's crypto and jose verify JWTs that the service signs.
+func TestJOSE(t *testing.T) {
+	skipWithout(t, "node")
+	s := serve(t, filepath.Join(t.TempDir(), "data"), setup{})
+	defer s.stop(t)
+	visit(t, s, t.TempDir(), client{"jose", "node", "node", "testdata/jose.mjs"})
+}
