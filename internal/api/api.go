@@ -68,7 +68,7 @@ type Session struct {
 	// the OIDC provider, or its host name), with the token's claims by condition
 	// key, such as "example.com:sub".
 	Federated string
-	Claims    map[string]string
+	Claims    map[string][]string
 }
 
 // Tag is one tag of an IAM entity, a session or a resource.

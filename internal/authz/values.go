@@ -134,7 +134,10 @@ func (v *values) Value(k *policy.ConditionKey) policy.Value {
 	}
 	if s != nil {
 		if claim, ok := s.Claims[k.Name]; ok {
-			return policy.Text(claim)
+			if len(claim) == 1 { // which can stand for a policy variable
+				return policy.Text(claim[0])
+			}
+			return policy.Texts(claim)
 		}
 	}
 	if v.req.Values != nil {

@@ -27,6 +27,7 @@ const (
 	defaultUserSession = 12 * time.Hour
 	maxRootSession     = time.Hour
 	maxSessionTags     = 50
+	maxSessionPolicies = 10 // managed ones
 )
 
 // roleType is what audit records call a role.
@@ -90,7 +91,7 @@ func (s *Service) role(ctx context.Context, arn string) (*iam.Role, error) {
 	}
 	role, err := s.Directory.Role(ctx, arn)
 	if errors.Is(err, store.ErrNotFound) {
-		return &iam.Role{Account: account, ARN: arn, Trust: &nobody, MaxSessionDuration: 12 * time.Hour}, nil
+		return &iam.Role{Account: account, ARN: arn, Trust: &nobody}, nil
 	}
 	return role, err
 }
@@ -120,9 +121,9 @@ func (s *Service) AssumeRole(ctx context.Context, call *api.Call, in *sdk.Assume
 	if err != nil {
 		return nil, err
 	}
-	lifetime, err := roleLifetime(role, in.DurationSeconds, caller.Type == api.AssumedRole)
-	if err != nil {
-		return nil, err
+	lifetime := roleLifetime(in.DurationSeconds)
+	if caller.Type == api.AssumedRole && lifetime > maxChained {
+		return nil, awserr.New(awserr.Validation, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
 	rec := roleRecord(role, *in.RoleSessionName)
 	if rec.Tags, rec.TransitiveTags, err = sessionTags(caller.Session, in.Tags, in.TransitiveTagKeys); err != nil {
@@ -139,17 +140,21 @@ func (s *Service) AssumeRole(ctx context.Context, call *api.Call, in *sdk.Assume
 	}
 	v := &values{role: role, externalID: aws.ToString(in.ExternalId), session: *in.RoleSessionName, sourceIdentity: rec.SourceIdentity,
 		seconds: int64(lifetime / time.Second), tags: in.Tags, transitive: in.TransitiveTagKeys}
+	// What the caller's session hands on is set like what is given.
 	actions := []string{"AssumeRole"}
-	if len(in.Tags) > 0 || len(in.TransitiveTagKeys) > 0 {
+	if len(rec.Tags) > 0 {
 		actions = append(actions, "TagSession")
 	}
-	if in.SourceIdentity != nil {
+	if rec.SourceIdentity != "" {
 		actions = append(actions, "SetSourceIdentity")
 	}
 	for _, action := range actions {
 		if err := s.trusts(ctx, call, action, v); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkLifetime(role, lifetime); err != nil {
+		return nil, err
 	}
 	if rec.Policies, err = s.sessionPolicies(ctx, role.Account, in.Policy, in.PolicyArns); err != nil {
 		return nil, err
@@ -179,19 +184,21 @@ func roleRecord(role *iam.Role, session string) *tokenRecord {
 	}
 }
 
-// roleLifetime is how long the session of a role lasts.
-func roleLifetime(role *iam.Role, seconds *int32, chained bool) (time.Duration, error) {
+// roleLifetime is how long the session of a role is to last.
+func roleLifetime(seconds *int32) time.Duration {
 	if seconds == nil {
-		return defaultSession, nil
+		return defaultSession
 	}
-	d := time.Duration(*seconds) * time.Second
-	switch {
-	case chained && d > maxChained:
-		return 0, awserr.New(awserr.Validation, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
-	case d > role.MaxSessionDuration:
-		return 0, awserr.New(awserr.Validation, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	return time.Duration(*seconds) * time.Second
+}
+
+// checkLifetime refuses what is longer than a role has it. It is for callers that
+// the role trusts: to others it would tell that the role is there.
+func checkLifetime(role *iam.Role, lifetime time.Duration) error {
+	if lifetime > role.MaxSessionDuration {
+		return awserr.New(awserr.Validation, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
-	return d, nil
+	return nil
 }
 
 // sessionTags are the tags of a new session: those that are given, and those that
@@ -257,6 +264,9 @@ func sourceIdentity(from *api.Session, given *string) (string, error) {
 
 // sessionPolicies are the session policies that a request gives.
 func (s *Service) sessionPolicies(ctx context.Context, account string, inline *string, arns []types.PolicyDescriptorType) (all []sessionPolicy, err error) {
+	if len(arns) > maxSessionPolicies {
+		return nil, awserr.New(awserr.Validation, "A session can have at most %d managed session policies.", maxSessionPolicies)
+	}
 	if inline != nil {
 		all = append(all, sessionPolicy{Text: *inline})
 		if _, err := policy.Parse(policy.Identity, "session policy", *inline); err != nil {

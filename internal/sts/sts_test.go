@@ -253,7 +253,7 @@ func TestSessionTags(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	alice := user(t, srv, "alice", allowAll)
 	first := role(t, srv, "first", trust("user/alice", "sts:AssumeRole,sts:TagSession,sts:SetSourceIdentity"))
-	second := role(t, srv, "second", trust("role/first", "sts:AssumeRole,sts:TagSession", `"Condition":{"StringEquals":{"aws:PrincipalTag/team":"red"}}`))
+	second := role(t, srv, "second", trust("role/first", "sts:AssumeRole,sts:TagSession,sts:SetSourceIdentity", `"Condition":{"StringEquals":{"aws:PrincipalTag/team":"red"}}`))
 	plain := role(t, srv, "plain", trust("user/alice", "sts:AssumeRole"))
 	tags := []types.Tag{{Key: aws.String("team"), Value: aws.String("red")}, {Key: aws.String("cost"), Value: aws.String("1")}}
 

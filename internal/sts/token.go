@@ -36,25 +36,25 @@ const (
 
 // tokenRecord is what a session token holds.
 type tokenRecord struct {
-	Secret         string            `json:"secret"`
-	Type           api.PrincipalType `json:"type"`
-	ID             string            `json:"id"`
-	ARN            string            `json:"arn"`
-	Account        string            `json:"account"`
-	UserName       string            `json:"userName,omitempty"`
-	Issued         time.Time         `json:"issued"`
-	Expires        time.Time         `json:"expires"`
-	MFA            time.Time         `json:"mfa,omitzero"`
-	RoleARN        string            `json:"roleArn,omitempty"`
-	RoleID         string            `json:"roleId,omitempty"`
-	RoleName       string            `json:"roleName,omitempty"`
-	Name           string            `json:"name,omitempty"`
-	Tags           []api.Tag         `json:"tags,omitempty"`
-	TransitiveTags []string          `json:"transitiveTags,omitempty"`
-	SourceIdentity string            `json:"sourceIdentity,omitempty"`
-	Policies       []sessionPolicy   `json:"policies,omitempty"`
-	Federated      string            `json:"federated,omitempty"`
-	Claims         map[string]string `json:"claims,omitempty"`
+	Secret         string              `json:"secret"`
+	Type           api.PrincipalType   `json:"type"`
+	ID             string              `json:"id"`
+	ARN            string              `json:"arn"`
+	Account        string              `json:"account"`
+	UserName       string              `json:"userName,omitempty"`
+	Issued         time.Time           `json:"issued"`
+	Expires        time.Time           `json:"expires"`
+	MFA            time.Time           `json:"mfa,omitzero"`
+	RoleARN        string              `json:"roleArn,omitempty"`
+	RoleID         string              `json:"roleId,omitempty"`
+	RoleName       string              `json:"roleName,omitempty"`
+	Name           string              `json:"name,omitempty"`
+	Tags           []api.Tag           `json:"tags,omitempty"`
+	TransitiveTags []string            `json:"transitiveTags,omitempty"`
+	SourceIdentity string              `json:"sourceIdentity,omitempty"`
+	Policies       []sessionPolicy     `json:"policies,omitempty"`
+	Federated      string              `json:"federated,omitempty"`
+	Claims         map[string][]string `json:"claims,omitempty"`
 }
 
 // sessionPolicy is a session policy: one that was given, or a managed policy as it

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -60,10 +61,6 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, call *api.Call,
 	if err != nil {
 		return nil, err
 	}
-	lifetime, err := roleLifetime(role, in.DurationSeconds, false)
-	if err != nil {
-		return nil, err
-	}
 	provider, c, err := s.verify(ctx, role.Account, *in.WebIdentityToken, call.Time)
 	if err != nil {
 		return nil, err
@@ -77,19 +74,23 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, call *api.Call,
 		audience = c.Audience[i]
 	}
 	prefix := strings.ToLower(strings.TrimPrefix(provider.URL, "https://")) + ":"
-	facts := map[string]string{prefix + "sub": c.Subject, prefix + "aud": audience}
+	facts := map[string][]string{prefix + "sub": {c.Subject}, prefix + "aud": {audience}}
 	if len(c.AMR) > 0 {
-		facts[prefix+"amr"] = c.AMR[0]
+		facts[prefix+"amr"] = c.AMR
 	}
 	call.Caller = api.Principal{
 		Type: api.WebIdentityUser, Account: role.Account, ID: provider.ARN + ":" + audience + ":" + c.Subject, UserName: c.Subject,
 		Session: &api.Session{Federated: provider.ARN, Claims: facts},
 	}
+	lifetime := roleLifetime(in.DurationSeconds)
 	v := &values{role: role, session: *in.RoleSessionName, seconds: int64(lifetime / time.Second)}
 	if err := s.trusts(ctx, call, "AssumeRoleWithWebIdentity", v); err != nil {
 		if awserr.Is(err, awserr.AccessDenied) {
 			err = awserr.New(awserr.AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity")
 		}
+		return nil, err
+	}
+	if err := checkLifetime(role, lifetime); err != nil {
 		return nil, err
 	}
 	rec := roleRecord(role, *in.RoleSessionName)
@@ -231,8 +232,21 @@ func fetch(ctx context.Context, client *http.Client, p *iam.OIDCProvider) (*jose
 	if discovery.Issuer != p.URL || !strings.HasPrefix(discovery.Keys, "https://") {
 		return nil, awserr.New(awserr.InvalidIdentityToken, "The discovery document of %s is of another issuer, or has no jwks_uri of https.", p.URL)
 	}
+	var document struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := get(ctx, client, discovery.Keys, &document); err != nil {
+		return nil, err
+	}
+	// Keys of kinds that are not understood are passed over, as RFC 7517 has it.
 	set := new(jose.JSONWebKeySet)
-	return set, get(ctx, client, discovery.Keys, set)
+	for _, text := range document.Keys {
+		var k jose.JSONWebKey
+		if json.Unmarshal(text, &k) == nil && k.IsPublic() && k.Use != "enc" {
+			set.Keys = append(set.Keys, k)
+		}
+	}
+	return set, nil
 }
 
 func get(ctx context.Context, client *http.Client, url string, into any) error {
@@ -276,32 +290,45 @@ func httpsOnly(r *http.Request, via []*http.Request) error {
 // administrator of the account has given for a provider with a CA of its own.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc_verify-thumbprint.html
 func transport(thumbprints []string) *http.Transport {
-	return &http.Transport{TLSClientConfig: &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, // verified below
-		VerifyConnection: func(c tls.ConnectionState) error {
-			opts := x509.VerifyOptions{DNSName: c.ServerName, Intermediates: x509.NewCertPool()}
-			for _, cert := range c.PeerCertificates[1:] {
-				opts.Intermediates.AddCert(cert)
-			}
-			if _, err := c.PeerCertificates[0].Verify(opts); err == nil {
-				return nil
-			}
-			pinned := x509.NewCertPool()
-			found := false
-			for _, cert := range c.PeerCertificates {
-				sum := sha1.Sum(cert.Raw)
-				if slices.ContainsFunc(thumbprints, func(t string) bool { return strings.EqualFold(t, hex.EncodeToString(sum[:])) }) {
-					pinned.AddCert(cert)
-					found = true
-				}
-			}
-			if !found {
-				return errors.New("the certificate is neither trusted by this system nor by the provider's thumbprints")
-			}
-			opts.Roots = pinned
-			_, err := c.PeerCertificates[0].Verify(opts)
-			return err
-		},
+	return &http.Transport{DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		d := tls.Dialer{Config: &tls.Config{
+			ServerName:         host,
+			MinVersion:         tls.VersionTLS12,
+			InsecureSkipVerify: true, // verified below
+			VerifyConnection: func(c tls.ConnectionState) error {
+				// The host is not c.ServerName, which is empty for an IP address.
+				return verifyChain(c.PeerCertificates, host, thumbprints)
+			},
+		}}
+		return d.DialContext(ctx, network, addr)
 	}}
+}
+
+// verifyChain checks the certificates that a host has shown.
+func verifyChain(chain []*x509.Certificate, host string, thumbprints []string) error {
+	opts := x509.VerifyOptions{DNSName: host, Intermediates: x509.NewCertPool()}
+	for _, cert := range chain[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	if _, err := chain[0].Verify(opts); err == nil {
+		return nil
+	}
+	opts.Roots = x509.NewCertPool()
+	found := false
+	for _, cert := range chain {
+		sum := sha1.Sum(cert.Raw)
+		if slices.ContainsFunc(thumbprints, func(t string) bool { return strings.EqualFold(t, hex.EncodeToString(sum[:])) }) {
+			opts.Roots.AddCert(cert)
+			found = true
+		}
+	}
+	if !found {
+		return errors.New("the certificate is neither trusted by this system nor by the provider's thumbprints")
+	}
+	_, err := chain[0].Verify(opts)
+	return err
 }
