@@ -13,6 +13,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -139,14 +140,23 @@ func (s *Service) unseal(text, binding string) ([]byte, error) {
 	return plain, err
 }
 
-func deflate(plain []byte) []byte {
-	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, flate.BestCompression)
+// deflaters are kept, since a new one takes 800 KB, and every denial needs one.
+var deflaters = sync.Pool{New: func() any {
+	w, err := flate.NewWriter(nil, flate.BestCompression)
 	if err != nil {
 		panic(err) // the level is one
 	}
+	return w
+}}
+
+func deflate(plain []byte) []byte {
+	var b bytes.Buffer
+	w := deflaters.Get().(*flate.Writer)
+	w.Reset(&b)
 	w.Write(plain) // a Buffer does not fail
 	w.Close()
+	w.Reset(nil) // which lets go of the buffer
+	deflaters.Put(w)
 	return b.Bytes()
 }
 
