@@ -3,11 +3,14 @@ package sts_test
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -93,6 +96,44 @@ func TestChainedPermissions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A code given to AssumeRole counts for its decision, once, and not for the session.
+func TestAssumeRoleWithMFA(t *testing.T) {
+	srv := kagimoritest.Start(t)
+	alice, bob := user(t, srv, "alice"), user(t, srv, "bob")
+	c := srv.Root().IAM()
+	dev := must[*iam.CreateVirtualMFADeviceOutput](t)(c.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: aws.String("alice")})).VirtualMFADevice
+	seed := must[[]byte](t)(base32.StdEncoding.DecodeString(string(dev.Base32StringSeed)))
+	next := func() *string { // a code that was not used yet
+		srv.Advance(30 * time.Second)
+		m := hmac.New(sha1.New, seed)
+		m.Write(binary.BigEndian.AppendUint64(nil, uint64(srv.Now().Unix()/30)))
+		sum := m.Sum(nil)
+		return aws.String(fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[19]&15:])&0x7fffffff%1_000_000))
+	}
+	must[*iam.EnableMFADeviceOutput](t)(c.EnableMFADevice(ctx, &iam.EnableMFADeviceInput{UserName: aws.String("alice"), SerialNumber: dev.SerialNumber,
+		AuthenticationCode1: next(), AuthenticationCode2: next()}))
+	safe := `"Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"},"NumericLessThan":{"aws:MultiFactorAuthAge":"60"}}`
+	arn := role(t, srv, "app", trust("user/alice", "sts:AssumeRole", safe), trust("user/bob", "sts:AssumeRole", safe))
+	try := func(who kagimoritest.Caller, serial, code *string) (*sdk.AssumeRoleOutput, error) {
+		return assume(who, &sdk.AssumeRoleInput{RoleArn: arn, SerialNumber: serial, TokenCode: code})
+	}
+	_, err := try(alice, nil, nil)
+	wantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*arn+" because no resource-based policy allows the sts:AssumeRole action")
+	_, err = try(alice, dev.SerialNumber, nil)
+	wantError(t, err, "AccessDenied", "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ")
+	code := next()
+	_, err = try(bob, dev.SerialNumber, code) // whose device it is not
+	wantError(t, err, "AccessDenied", "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+	out := must[*sdk.AssumeRoleOutput](t)(try(alice, dev.SerialNumber, code))
+	_, err = try(alice, dev.SerialNumber, code)
+	wantError(t, err, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+
+	ok(t, works(srv.Session(out.Credentials)))
+	must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("app"), PolicyName: aws.String("p"),
+		PolicyDocument: document(strings.TrimSuffix(allowAll, "}") + `,"Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"}}}`)}))
+	wantError(t, works(srv.Session(out.Credentials)), "AccessDenied")
 }
 
 func TestSessionPolicyCount(t *testing.T) {
