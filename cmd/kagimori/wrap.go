@@ -62,6 +62,14 @@ func (w *wrapping) run(env *cli.Env) error {
 		return cli.Usage(errors.New("give either --material FILE or --generate"))
 	case w.generate != (w.save != ""):
 		return cli.Usage(errors.New("--generate and --save FILE belong together: a key without a copy of its material cannot be brought back"))
+	case w.out == "" || w.out == w.save:
+		return cli.Usage(errors.New("--out needs a FILE of its own"))
+	}
+	// Before there is anything to write, so that material is not saved for nothing.
+	for _, path := range []string{w.save, w.out} {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s is there already; choose another name", path)
+		}
 	}
 	text, err := readSmall(w.public)
 	if err != nil {
@@ -97,7 +105,7 @@ aws kms import-key-material --key-id KEY \
   --encrypted-key-material fileb://%s \
   --import-token fileb://ImportToken.bin \
   --expiration-model KEY_MATERIAL_DOES_NOT_EXPIRE
-`, w.out, w.out)
+`, w.out, quote(w.out))
 	return err
 }
 
@@ -126,32 +134,40 @@ func (w *wrapping) raw(spec *keymaterial.Spec) ([]byte, error) {
 	return nil, fmt.Errorf("%s has %d bytes, which is not material of a key with spec %s; it must be the raw bytes", w.material, len(raw), spec.Name)
 }
 
-// decodeKeyFile reads a public key in PEM, in base64 or as it is.
+// decodeKeyFile reads a public key in PEM, in base64 (which the AWS CLI prints in
+// quotes unless asked for text) or as it is.
 func decodeKeyFile(text []byte) []byte {
 	if block, _ := pem.Decode(text); block != nil {
 		return block.Bytes
 	}
-	if der, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text))); err == nil {
+	if der, err := base64.StdEncoding.DecodeString(string(bytes.Trim(text, "\" \t\r\n"))); err == nil {
 		return der
 	}
 	return text
 }
 
-// readSmall reads a file of a sensible size.
+// readSmall reads a file of a sensible size, into one buffer: one that grows would
+// leave copies of a secret behind.
 func readSmall(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxWrapFile+1))
-	if err == nil && len(b) > maxWrapFile {
+	b := make([]byte, maxWrapFile+1)
+	n, err := io.ReadFull(f, b)
+	if err == nil {
 		err = fmt.Errorf("%s is larger than any key", path)
 	}
-	return b, err
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // the whole file
+		return b[:n], nil
+	}
+	secmem.Zero(b)
+	return nil, err
 }
 
-// writeNew writes a file that must not exist yet, readable by its owner alone.
+// writeNew writes a file that must not exist yet, readable by its owner alone. It
+// leaves no part of one.
 func writeNew(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -161,5 +177,8 @@ func writeNew(path string, b []byte) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }

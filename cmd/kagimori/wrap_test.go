@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"os"
@@ -45,7 +48,8 @@ func TestByokWrap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := [][]byte{p.PublicKey, []byte(base64.StdEncoding.EncodeToString(p.PublicKey) + "\n"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: p.PublicKey})}[i%3]
+		encoded := base64.StdEncoding.EncodeToString(p.PublicKey)
+		text := [][]byte{p.PublicKey, []byte(encoded + "\n"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: p.PublicKey}), []byte(`"` + encoded + "\"\n")}[i%4]
 		public, saved, out, again := write(t, "public", string(text)), filepath.Join(dir, "saved"+string(k.spec)+string(k.algorithm)), filepath.Join(dir, string(k.spec)+string(k.algorithm)), filepath.Join(dir, "again"+string(k.spec)+string(k.algorithm))
 		args := []string{"byok", "wrap", "--wrapping-key", public, "--algorithm", string(k.algorithm), "--key-spec", string(k.spec)}
 		said := succeed(t, append(args, "--generate", "--save", saved, "--out", out)...)
@@ -82,6 +86,14 @@ func TestByokWrapRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weakDER, err := x509.MarshalPKIXPublicKey(&weak.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	public, private, short, big := write(t, "public", string(k.PublicKey())), write(t, "private", string(pair)), write(t, "short", "short"), write(t, "big", strings.Repeat("x", maxWrapFile+1))
 	material, there, out := write(t, "material", strings.Repeat("m", 32)), write(t, "there", "mine"), filepath.Join(dir, "out")
@@ -99,13 +111,16 @@ func TestByokWrapRefusals(t *testing.T) {
 		{cli.StatusUsage, "either --material FILE or --generate", append(oaep, "--wrapping-key", public)},
 		{cli.StatusUsage, "belong together", append(oaep, "--wrapping-key", public, "--generate")},
 		{cli.StatusFailure, "must be the PublicKey of GetParametersForImport", append(oaep, "--wrapping-key", material, "--material", material)},
+		{cli.StatusUsage, "--out needs a FILE of its own", append(oaep, "--wrapping-key", public, "--generate", "--save", out)},
+		{cli.StatusFailure, "must be the PublicKey of GetParametersForImport", append(oaep, "--wrapping-key", write(t, "weak", string(weakDER)), "--material", material)},
 		{cli.StatusFailure, "must be the PublicKey of GetParametersForImport", append(base, "--algorithm", "SM2PKE", "--key-spec", "SM2", "--wrapping-key", public, "--generate", "--save", filepath.Join(dir, "sm2"))},
 		{cli.StatusFailure, "it must be the raw bytes", append(oaep, "--wrapping-key", public, "--material", short)},
 		{cli.StatusFailure, "openssl pkcs8", append(oaep, "--wrapping-key", public, "--material", private, "--key-spec", "ECC_NIST_P256")},
 		{cli.StatusFailure, "larger than any key", append(oaep, "--wrapping-key", public, "--material", big)},
 		{cli.StatusFailure, "use a larger one, or RSA_AES_KEY_WRAP_SHA_256", append(oaep, "--wrapping-key", public, "--generate", "--save", filepath.Join(dir, "p521"), "--key-spec", "ECC_NIST_P521")},
-		{cli.StatusFailure, "exists", append(oaep, "--wrapping-key", public, "--material", material, "--out", there)},
-		{cli.StatusFailure, "exists", append(oaep, "--wrapping-key", public, "--generate", "--save", there)},
+		{cli.StatusFailure, "choose another name", append(oaep, "--wrapping-key", public, "--material", material, "--out", there)},
+		{cli.StatusFailure, "choose another name", append(oaep, "--wrapping-key", public, "--generate", "--save", there)},
+		{cli.StatusFailure, "choose another name", append(oaep, "--wrapping-key", public, "--generate", "--save", filepath.Join(dir, "saved"), "--out", there)},
 	} {
 		fail(t, r.status, []string{r.want}, r.args...)
 	}
@@ -115,6 +130,21 @@ func TestByokWrapRefusals(t *testing.T) {
 	if b, err := os.ReadFile(there); err != nil || string(b) != "mine" {
 		t.Errorf("overwritten with %q", b)
 	}
+}
+
+// TestByokWrapPrintsACommand: what it prints can be pasted, whatever the file's name.
+func TestByokWrapPrintsACommand(t *testing.T) {
+	k, err := keymaterial.SpecNamed("SM2").Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := keymaterial.NewKeyPair(keymaterial.SpecNamed("SM2"), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "it's here")
+	said := succeed(t, "byok", "wrap", "--wrapping-key", write(t, "public", string(pair.PublicKey())), "--algorithm", "SM2PKE", "--key-spec", "SM2", "--material", write(t, "material", string(k)), "--out", out)
+	contains(t, said, "fileb://"+quote(out)+" ")
 }
 
 func FuzzDecodeKeyFile(f *testing.F) {

@@ -86,7 +86,8 @@ var ErrWrappingKey = errors.New("keymaterial: not a public key for the wrapping 
 // ErrTooLong: RSAES_OAEP takes no material of that length with that key.
 var ErrTooLong = errors.New("keymaterial: the material is too long for RSAES_OAEP with this key")
 
-// Wrap is the inverse of Unwrap, for a public key (SubjectPublicKeyInfo in DER).
+// Wrap is the inverse of Unwrap, for a public key (SubjectPublicKeyInfo in DER). Its
+// errors are ErrWrappingKey and ErrTooLong.
 func Wrap(algorithm string, public, material []byte) ([]byte, error) {
 	key, err := smx509.ParsePKIXPublicKey(public)
 	if err != nil {
@@ -100,7 +101,8 @@ func Wrap(algorithm string, public, material []byte) ([]byte, error) {
 		return sm2.EncryptASN1(rand.Reader, k, material)
 	}
 	k, ok := key.(*rsa.PublicKey)
-	if !ok {
+	// A shorter key would give away what it wraps.
+	if !ok || !slices.Contains([]int{2048, 3072, 4096}, k.N.BitLen()) {
 		return nil, ErrWrappingKey
 	}
 	oaep := func(plain []byte) ([]byte, error) {

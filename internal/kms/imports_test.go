@@ -8,9 +8,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
 	"crypto/sha256"
-	"hash"
 	"strings"
 	"testing"
 	"time"
@@ -20,32 +18,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
-	"github.com/tink-crypto/tink-go/v2/kwp/subtle"
 
+	"github.com/kagimori/kagimori/internal/keymaterial"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
 // wrap wraps material for an import, as its owner does.
 func wrap(t *testing.T, algorithm types.AlgorithmSpec, public, material []byte) []byte {
 	t.Helper()
-	key := must[any](t)(smx509.ParsePKIXPublicKey(public))
-	if algorithm == types.AlgorithmSpecSm2pke {
-		return must[[]byte](t)(sm2.EncryptASN1(rand.Reader, key.(*ecdsa.PublicKey), material))
-	}
-	h := func() hash.Hash { return sha256.New() }
-	if strings.HasSuffix(string(algorithm), "SHA_1") {
-		h = sha1.New
-	}
-	oaep := func(plain []byte) []byte {
-		return must[[]byte](t)(rsa.EncryptOAEP(h(), rand.Reader, key.(*rsa.PublicKey), plain, nil))
-	}
-	if !strings.HasPrefix(string(algorithm), "RSA_AES_KEY_WRAP") {
-		return oaep(material)
-	}
-	aes := make([]byte, 32)
-	rand.Read(aes)
-	kwp := must[*subtle.KWP](t)(subtle.NewKWP(aes))
-	return append(oaep(aes), must[[]byte](t)(kwp.Wrap(material))...)
+	return must[[]byte](t)(keymaterial.Wrap(string(algorithm), public, material))
 }
 
 // imports brings material into a key.
