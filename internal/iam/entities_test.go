@@ -10,6 +10,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -24,23 +25,23 @@ func TestRenameAsksForBothNames(t *testing.T) {
 	c := srv.Root().IAM()
 	user, _ := newUser(t, srv, "renamer")
 	policyOf(t, srv, "renamer", `{"Effect":"Allow","Action":["iam:UpdateUser","iam:UpdateGroup"],"Resource":["arn:aws:iam::*:user/team/*","arn:aws:iam::*:group/team/*"]}`)
-	do[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: aws.String("bob"), Path: aws.String("/team/")}))
-	do[*sdk.CreateGroupOutput](t)(c.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: aws.String("crew"), Path: aws.String("/team/")}))
+	apitest.Must[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: aws.String("bob"), Path: aws.String("/team/")}))
+	apitest.Must[*sdk.CreateGroupOutput](t)(c.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: aws.String("crew"), Path: aws.String("/team/")}))
 	const denied = "User: arn:aws:iam::" + account + ":user/renamer is not authorized to perform: iam:%s on resource: arn:aws:iam::" + account + ":%s because no identity-based policy allows the iam:%[1]s action"
 
 	_, err := user.IAM().UpdateUser(ctx, &sdk.UpdateUserInput{UserName: aws.String("bob"), NewPath: aws.String("/admins/")})
-	wantError(t, err, "AccessDenied", fmt.Sprintf(denied, "UpdateUser", "user/admins/bob"))
+	apitest.WantError(t, err, "AccessDenied", fmt.Sprintf(denied, "UpdateUser", "user/admins/bob"))
 	_, err = user.IAM().UpdateGroup(ctx, &sdk.UpdateGroupInput{GroupName: aws.String("crew"), NewGroupName: aws.String("chiefs"), NewPath: aws.String("/admins/")})
-	wantError(t, err, "AccessDenied", fmt.Sprintf(denied, "UpdateGroup", "group/admins/chiefs"))
-	if got := *do[*sdk.GetUserOutput](t)(c.GetUser(ctx, &sdk.GetUserInput{UserName: aws.String("bob")})).User.Arn; !strings.HasSuffix(got, ":user/team/bob") {
+	apitest.WantError(t, err, "AccessDenied", fmt.Sprintf(denied, "UpdateGroup", "group/admins/chiefs"))
+	if got := *apitest.Must[*sdk.GetUserOutput](t)(c.GetUser(ctx, &sdk.GetUserInput{UserName: aws.String("bob")})).User.Arn; !strings.HasSuffix(got, ":user/team/bob") {
 		t.Errorf("a denied call moved the user to %s", got)
 	}
 
 	_, err = user.IAM().UpdateUser(ctx, &sdk.UpdateUserInput{UserName: aws.String("bob"), NewUserName: aws.String("robert"), NewPath: aws.String("/team/lead/")})
-	ok(t, err)
+	apitest.OK(t, err)
 	_, err = user.IAM().UpdateGroup(ctx, &sdk.UpdateGroupInput{GroupName: aws.String("crew"), NewGroupName: aws.String("chiefs")})
-	ok(t, err)
-	if got := *do[*sdk.GetUserOutput](t)(c.GetUser(ctx, &sdk.GetUserInput{UserName: aws.String("robert")})).User.Arn; !strings.HasSuffix(got, ":user/team/lead/robert") {
+	apitest.OK(t, err)
+	if got := *apitest.Must[*sdk.GetUserOutput](t)(c.GetUser(ctx, &sdk.GetUserInput{UserName: aws.String("robert")})).User.Arn; !strings.HasSuffix(got, ":user/team/lead/robert") {
 		t.Errorf("the user is %s", got)
 	}
 }
@@ -58,9 +59,9 @@ func TestTagKeys(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	c := srv.Root().IAM()
 	name := aws.String("x")
-	do[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: name}))
-	do[*sdk.CreateRoleOutput](t)(c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustRoot)}))
-	arn := do[*sdk.CreatePolicyOutput](t)(c.CreatePolicy(ctx, &sdk.CreatePolicyInput{PolicyName: name, PolicyDocument: aws.String(allowList)})).Policy.Arn
+	apitest.Must[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: name}))
+	apitest.Must[*sdk.CreateRoleOutput](t)(c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustRoot)}))
+	arn := apitest.Must[*sdk.CreatePolicyOutput](t)(c.CreatePolicy(ctx, &sdk.CreatePolicyInput{PolicyName: name, PolicyDocument: aws.String(allowList)})).Policy.Arn
 	for _, k := range []struct {
 		name  string
 		tag   func([]types.Tag) error
@@ -75,7 +76,7 @@ func TestTagKeys(t *testing.T) {
 			_, err := c.UntagUser(ctx, &sdk.UntagUserInput{UserName: name, TagKeys: keys})
 			return err
 		}, func() []types.Tag {
-			return do[*sdk.ListUserTagsOutput](t)(c.ListUserTags(ctx, &sdk.ListUserTagsInput{UserName: name})).Tags
+			return apitest.Must[*sdk.ListUserTagsOutput](t)(c.ListUserTags(ctx, &sdk.ListUserTagsInput{UserName: name})).Tags
 		}, []string{"department=hr"}},
 		{"role", func(tags []types.Tag) error {
 			_, err := c.TagRole(ctx, &sdk.TagRoleInput{RoleName: name, Tags: tags})
@@ -84,7 +85,7 @@ func TestTagKeys(t *testing.T) {
 			_, err := c.UntagRole(ctx, &sdk.UntagRoleInput{RoleName: name, TagKeys: keys})
 			return err
 		}, func() []types.Tag {
-			return do[*sdk.ListRoleTagsOutput](t)(c.ListRoleTags(ctx, &sdk.ListRoleTagsInput{RoleName: name})).Tags
+			return apitest.Must[*sdk.ListRoleTagsOutput](t)(c.ListRoleTags(ctx, &sdk.ListRoleTagsInput{RoleName: name})).Tags
 		}, []string{"department=hr"}},
 		{"policy", func(tags []types.Tag) error {
 			_, err := c.TagPolicy(ctx, &sdk.TagPolicyInput{PolicyArn: arn, Tags: tags})
@@ -93,7 +94,7 @@ func TestTagKeys(t *testing.T) {
 			_, err := c.UntagPolicy(ctx, &sdk.UntagPolicyInput{PolicyArn: arn, TagKeys: keys})
 			return err
 		}, func() []types.Tag {
-			return do[*sdk.ListPolicyTagsOutput](t)(c.ListPolicyTags(ctx, &sdk.ListPolicyTagsInput{PolicyArn: arn})).Tags
+			return apitest.Must[*sdk.ListPolicyTagsOutput](t)(c.ListPolicyTags(ctx, &sdk.ListPolicyTagsInput{PolicyArn: arn})).Tags
 		}, []string{"Department=finance", "department=hr"}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
@@ -103,35 +104,35 @@ func TestTagKeys(t *testing.T) {
 				}
 				return out
 			}
-			ok(t, k.tag(tags("Department", "finance")))
-			ok(t, k.tag(tags("department", "hr")))
+			apitest.OK(t, k.tag(tags("Department", "finance")))
+			apitest.OK(t, k.tag(tags("department", "hr")))
 			if got := texts(); !slices.Equal(got, k.after) {
 				t.Errorf("tags %v, want %v", got, k.after)
 			}
-			ok(t, k.untag("DEPARTMENT"))
+			apitest.OK(t, k.untag("DEPARTMENT"))
 			if k.name == "policy" {
 				if got := texts(); !slices.Equal(got, k.after) {
 					t.Errorf("a key in another case removed a tag: %v", got)
 				}
-				ok(t, k.untag("Department", "department"))
+				apitest.OK(t, k.untag("Department", "department"))
 			}
 			if got := texts(); len(got) != 0 {
 				t.Errorf("tags %v are left", got)
 			}
-			wantError(t, k.tag(tags("AWS:x", "")), "InvalidInput")
-			wantError(t, k.tag(tags("a", "1", "a", "2")), "InvalidInput")
+			apitest.WantError(t, k.tag(tags("AWS:x", "")), "InvalidInput")
+			apitest.WantError(t, k.tag(tags("a", "1", "a", "2")), "InvalidInput")
 			var many []string
 			for i := range 50 {
 				many = append(many, fmt.Sprintf("k%02d", i), "v")
 			}
-			ok(t, k.tag(tags(many...)))
-			wantError(t, k.tag(tags("one-more", "v")), "LimitExceeded")
-			ok(t, k.tag(tags("k00", "other"))) // a new value is no new tag
+			apitest.OK(t, k.tag(tags(many...)))
+			apitest.WantError(t, k.tag(tags("one-more", "v")), "LimitExceeded")
+			apitest.OK(t, k.tag(tags("k00", "other"))) // a new value is no new tag
 		})
 	}
 	pages := 0
 	for marker := (*string)(nil); pages == 0 || marker != nil; pages++ {
-		out := do[*sdk.ListUserTagsOutput](t)(c.ListUserTags(ctx, &sdk.ListUserTagsInput{UserName: name, MaxItems: aws.Int32(20), Marker: marker}))
+		out := apitest.Must[*sdk.ListUserTagsOutput](t)(c.ListUserTags(ctx, &sdk.ListUserTagsInput{UserName: name, MaxItems: aws.Int32(20), Marker: marker}))
 		marker = out.Marker
 	}
 	if pages != 3 {
@@ -144,9 +145,9 @@ func TestNamesAndDocuments(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	c := srv.Root().IAM()
 	name := aws.String("x")
-	do[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: name}))
-	do[*sdk.CreateGroupOutput](t)(c.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: name}))
-	do[*sdk.CreateRoleOutput](t)(c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustRoot)}))
+	apitest.Must[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: name}))
+	apitest.Must[*sdk.CreateGroupOutput](t)(c.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: name}))
+	apitest.Must[*sdk.CreateRoleOutput](t)(c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustRoot)}))
 
 	for _, tt := range []struct{ name, path, code string }{
 		{strings.Repeat("n", 64), "/", ""},
@@ -162,9 +163,9 @@ func TestNamesAndDocuments(t *testing.T) {
 	} {
 		_, err := c.CreateUser(ctx, &sdk.CreateUserInput{UserName: &tt.name, Path: &tt.path})
 		if tt.code == "" {
-			ok(t, err)
+			apitest.OK(t, err)
 		} else {
-			wantError(t, err, tt.code)
+			apitest.WantError(t, err, tt.code)
 		}
 	}
 
@@ -234,15 +235,15 @@ func TestNamesAndDocuments(t *testing.T) {
 		err := tt.put(tt.text)
 		t.Run(tt.what, func(t *testing.T) {
 			if tt.code == "" {
-				ok(t, err)
+				apitest.OK(t, err)
 			} else {
-				wantError(t, err, tt.code)
+				apitest.WantError(t, err, tt.code)
 			}
 		})
 	}
 	// Inline policies count together.
 	_, err := c.PutUserPolicy(ctx, &sdk.PutUserPolicyInput{UserName: name, PolicyName: aws.String("q"), PolicyDocument: aws.String(allowList)})
-	wantError(t, err, "LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user x")
+	apitest.WantError(t, err, "LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user x")
 	// The message says where.
 	wantMessage(t, user("{\n\"Version\": \"2012-10-17\",\n\"Statement\": {\"Effect\": \"Maybe\"}}"), "line 3")
 }
@@ -252,48 +253,48 @@ func TestConflictsAndQuotas(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	c := srv.Root().IAM()
 	name := aws.String("x")
-	do[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: name}))
-	do[*sdk.CreateRoleOutput](t)(c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustRoot)}))
+	apitest.Must[*sdk.CreateUserOutput](t)(c.CreateUser(ctx, &sdk.CreateUserInput{UserName: name}))
+	apitest.Must[*sdk.CreateRoleOutput](t)(c.CreateRole(ctx, &sdk.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: aws.String(trustRoot)}))
 	deleteRole := func() error {
 		_, err := c.DeleteRole(ctx, &sdk.DeleteRoleInput{RoleName: name})
 		return err
 	}
-	do[*sdk.AttachRolePolicyOutput](t)(c.AttachRolePolicy(ctx, &sdk.AttachRolePolicyInput{RoleName: name, PolicyArn: aws.String(readOnly)}))
-	wantError(t, deleteRole(), "DeleteConflict", "Cannot delete entity, must detach all policies first.")
-	do[*sdk.DetachRolePolicyOutput](t)(c.DetachRolePolicy(ctx, &sdk.DetachRolePolicyInput{RoleName: name, PolicyArn: aws.String(readOnly)}))
-	do[*sdk.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &sdk.PutRolePolicyInput{RoleName: name, PolicyName: name, PolicyDocument: aws.String(allowList)}))
-	wantError(t, deleteRole(), "DeleteConflict", "Cannot delete entity, must delete policies first.")
-	do[*sdk.DeleteRolePolicyOutput](t)(c.DeleteRolePolicy(ctx, &sdk.DeleteRolePolicyInput{RoleName: name, PolicyName: name}))
-	ok(t, deleteRole())
+	apitest.Must[*sdk.AttachRolePolicyOutput](t)(c.AttachRolePolicy(ctx, &sdk.AttachRolePolicyInput{RoleName: name, PolicyArn: aws.String(readOnly)}))
+	apitest.WantError(t, deleteRole(), "DeleteConflict", "Cannot delete entity, must detach all policies first.")
+	apitest.Must[*sdk.DetachRolePolicyOutput](t)(c.DetachRolePolicy(ctx, &sdk.DetachRolePolicyInput{RoleName: name, PolicyArn: aws.String(readOnly)}))
+	apitest.Must[*sdk.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &sdk.PutRolePolicyInput{RoleName: name, PolicyName: name, PolicyDocument: aws.String(allowList)}))
+	apitest.WantError(t, deleteRole(), "DeleteConflict", "Cannot delete entity, must delete policies first.")
+	apitest.Must[*sdk.DeleteRolePolicyOutput](t)(c.DeleteRolePolicy(ctx, &sdk.DeleteRolePolicyInput{RoleName: name, PolicyName: name}))
+	apitest.OK(t, deleteRole())
 
-	do[*sdk.CreateAccessKeyOutput](t)(c.CreateAccessKey(ctx, &sdk.CreateAccessKeyInput{UserName: name}))
+	apitest.Must[*sdk.CreateAccessKeyOutput](t)(c.CreateAccessKey(ctx, &sdk.CreateAccessKeyInput{UserName: name}))
 	_, err := c.DeleteUser(ctx, &sdk.DeleteUserInput{UserName: name})
-	wantError(t, err, "DeleteConflict", "Cannot delete entity, must delete access keys first.")
+	apitest.WantError(t, err, "DeleteConflict", "Cannot delete entity, must delete access keys first.")
 
 	for i := range 11 {
 		group, policy := aws.String(fmt.Sprint("g", i)), aws.String(fmt.Sprint("p", i))
-		do[*sdk.CreateGroupOutput](t)(c.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: group}))
-		arn := do[*sdk.CreatePolicyOutput](t)(c.CreatePolicy(ctx, &sdk.CreatePolicyInput{PolicyName: policy, PolicyDocument: aws.String(allowList)})).Policy.Arn
+		apitest.Must[*sdk.CreateGroupOutput](t)(c.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: group}))
+		arn := apitest.Must[*sdk.CreatePolicyOutput](t)(c.CreatePolicy(ctx, &sdk.CreatePolicyInput{PolicyName: policy, PolicyDocument: aws.String(allowList)})).Policy.Arn
 		_, joined := c.AddUserToGroup(ctx, &sdk.AddUserToGroupInput{GroupName: group, UserName: name})
 		_, attached := c.AttachUserPolicy(ctx, &sdk.AttachUserPolicyInput{UserName: name, PolicyArn: arn})
 		if i < 10 {
-			ok(t, joined)
-			ok(t, attached)
+			apitest.OK(t, joined)
+			apitest.OK(t, attached)
 		} else {
-			wantError(t, joined, "LimitExceeded", "Cannot exceed quota for GroupsPerUser: 10")
-			wantError(t, attached, "LimitExceeded", "Cannot exceed quota for PoliciesPerUser: 10")
+			apitest.WantError(t, joined, "LimitExceeded", "Cannot exceed quota for GroupsPerUser: 10")
+			apitest.WantError(t, attached, "LimitExceeded", "Cannot exceed quota for PoliciesPerUser: 10")
 		}
 	}
 	_, err = c.AttachUserPolicy(ctx, &sdk.AttachUserPolicyInput{UserName: name, PolicyArn: aws.String("arn:aws:iam::" + account + ":policy/p0")})
-	ok(t, err) // which it is already
+	apitest.OK(t, err) // which it is already
 	var got []string
 	for p := sdk.NewListAttachedUserPoliciesPaginator(c, &sdk.ListAttachedUserPoliciesInput{UserName: name, MaxItems: aws.Int32(3)}); p.HasMorePages(); {
-		for _, a := range do[*sdk.ListAttachedUserPoliciesOutput](t)(p.NextPage(ctx)).AttachedPolicies {
+		for _, a := range apitest.Must[*sdk.ListAttachedUserPoliciesOutput](t)(p.NextPage(ctx)).AttachedPolicies {
 			got = append(got, *a.PolicyName)
 		}
 	}
 	for p := sdk.NewListGroupsForUserPaginator(c, &sdk.ListGroupsForUserInput{UserName: name, MaxItems: aws.Int32(3)}); p.HasMorePages(); {
-		for _, g := range do[*sdk.ListGroupsForUserOutput](t)(p.NextPage(ctx)).Groups {
+		for _, g := range apitest.Must[*sdk.ListGroupsForUserOutput](t)(p.NextPage(ctx)).Groups {
 			got = append(got, *g.GroupName)
 		}
 	}
@@ -328,17 +329,17 @@ func TestDelegation(t *testing.T) {
 		_, err := d.PutUserPermissionsBoundary(ctx, &sdk.PutUserPermissionsBoundaryInput{UserName: aws.String("new"), PermissionsBoundary: &arn})
 		return err
 	}
-	wantError(t, create("new", nil), "AccessDenied")
-	wantError(t, create("new", aws.String(readOnly)), "AccessDenied")
-	ok(t, create("new", aws.String(kmsPowerUser)))
-	ok(t, put("new"))
-	wantError(t, put("deputy"), "AccessDenied") // who has no boundary
-	ok(t, attach(readOnly))
-	wantError(t, attach("arn:aws:iam::aws:policy/AdministratorAccess"), "AccessDenied")
-	ok(t, bound(kmsPowerUser))
-	wantError(t, bound("arn:aws:iam::aws:policy/AdministratorAccess"), "AccessDenied")
+	apitest.WantError(t, create("new", nil), "AccessDenied")
+	apitest.WantError(t, create("new", aws.String(readOnly)), "AccessDenied")
+	apitest.OK(t, create("new", aws.String(kmsPowerUser)))
+	apitest.OK(t, put("new"))
+	apitest.WantError(t, put("deputy"), "AccessDenied") // who has no boundary
+	apitest.OK(t, attach(readOnly))
+	apitest.WantError(t, attach("arn:aws:iam::aws:policy/AdministratorAccess"), "AccessDenied")
+	apitest.OK(t, bound(kmsPowerUser))
+	apitest.WantError(t, bound("arn:aws:iam::aws:policy/AdministratorAccess"), "AccessDenied")
 	_, err := d.DeleteUserPermissionsBoundary(ctx, &sdk.DeleteUserPermissionsBoundaryInput{UserName: aws.String("new")})
-	wantError(t, err, "AccessDenied")
+	apitest.WantError(t, err, "AccessDenied")
 	_, err = c.DeletePolicy(ctx, &sdk.DeletePolicyInput{PolicyArn: aws.String(readOnly)})
 	if err == nil {
 		t.Error("a policy of AWS was deleted")

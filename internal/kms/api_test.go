@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,8 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
-	"github.com/aws/smithy-go"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -27,38 +26,14 @@ const region = "eu-central-1"
 
 var ctx = context.Background()
 
-// must is for calls that a test builds on.
-func must[T any](t *testing.T) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-// wantError checks the error code of a failed call, and its message if given.
-func wantError(t *testing.T, err error, code string, message ...string) {
-	t.Helper()
-	var e smithy.APIError
-	if !errors.As(err, &e) || e.ErrorCode() != code {
-		t.Errorf("error %v, want %s", err, code)
-		return
-	}
-	if len(message) > 0 && e.ErrorMessage() != message[0] {
-		t.Errorf("%s: message %q, want %q", code, e.ErrorMessage(), message[0])
-	}
-}
-
 func newKey(t *testing.T, c *kms.Client, tags ...types.Tag) *types.KeyMetadata {
 	t.Helper()
-	return must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{Tags: tags})).KeyMetadata
+	return apitest.Must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{Tags: tags})).KeyMetadata
 }
 
 func encrypt(t *testing.T, c *kms.Client, keyID *string, plaintext string, encryptionContext map[string]string) []byte {
 	t.Helper()
-	return must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{
+	return apitest.Must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{
 		KeyId: keyID, Plaintext: []byte(plaintext), EncryptionContext: encryptionContext})).CiphertextBlob
 }
 
@@ -75,8 +50,8 @@ func decrypts(t *testing.T, c *kms.Client, blob []byte, want string) {
 func TestCreateAndDescribe(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	c := srv.KMS(region)
-	created := must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String("請求書の鍵")})).KeyMetadata
-	m := must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: created.KeyId})).KeyMetadata
+	created := apitest.Must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String("請求書の鍵")})).KeyMetadata
+	m := apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: created.KeyId})).KeyMetadata
 	want := types.KeyMetadata{
 		AWSAccountId: &srv.Account, KeyId: created.KeyId, Arn: aws.String("arn:aws:kms:" + region + ":" + srv.Account + ":key/" + *created.KeyId),
 		CreationDate: aws.Time(srv.Now()), Enabled: true, Description: aws.String("請求書の鍵"),
@@ -99,7 +74,7 @@ func TestCreateAndDescribe(t *testing.T) {
 
 func asJSON(t *testing.T, v any) string {
 	t.Helper()
-	return string(must[[]byte](t)(json.Marshal(v)))
+	return string(apitest.Must[[]byte](t)(json.Marshal(v)))
 }
 
 func TestCreateKeyRefusals(t *testing.T) {
@@ -129,9 +104,9 @@ func TestCreateKeyRefusals(t *testing.T) {
 		{kms.CreateKeyInput{Tags: reserved}, "TagException", []string{"Tags beginning with aws: are reserved"}},
 	} {
 		_, err := c.CreateKey(ctx, &r.in)
-		wantError(t, err, r.code, r.message...)
+		apitest.WantError(t, err, r.code, r.message...)
 	}
-	if keys := must[*kms.ListKeysOutput](t)(c.ListKeys(ctx, &kms.ListKeysInput{})); len(keys.Keys) != 0 {
+	if keys := apitest.Must[*kms.ListKeysOutput](t)(c.ListKeys(ctx, &kms.ListKeysInput{})); len(keys.Keys) != 0 {
 		t.Errorf("refused calls left %d keys", len(keys.Keys))
 	}
 }
@@ -140,16 +115,16 @@ func TestEncryptDecrypt(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	c := srv.KMS(region)
 	k, other := newKey(t, c), newKey(t, c)
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/data"), TargetKeyId: k.KeyId}))
+	apitest.Must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/data"), TargetKeyId: k.KeyId}))
 	tenant := map[string]string{"tenant": "株式会社", "purpose": "backup"}
 
 	for _, id := range []string{*k.KeyId, *k.Arn, "alias/data", "arn:aws:kms:" + region + ":" + srv.Account + ":alias/data"} {
-		out := must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{KeyId: &id, Plaintext: []byte("ひみつ"), EncryptionContext: tenant}))
+		out := apitest.Must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{KeyId: &id, Plaintext: []byte("ひみつ"), EncryptionContext: tenant}))
 		if *out.KeyId != *k.Arn || out.EncryptionAlgorithm != types.EncryptionAlgorithmSpecSymmetricDefault {
 			t.Errorf("Encrypt with %s names %s, %s", id, *out.KeyId, out.EncryptionAlgorithm)
 		}
 		for _, with := range []*string{nil, &id} {
-			dec := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: with, CiphertextBlob: out.CiphertextBlob, EncryptionContext: tenant}))
+			dec := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: with, CiphertextBlob: out.CiphertextBlob, EncryptionContext: tenant}))
 			if string(dec.Plaintext) != "ひみつ" || *dec.KeyId != *k.Arn || *dec.KeyMaterialId != *k.CurrentKeyMaterialId {
 				t.Errorf("Decrypt gives %q, %s, %s", dec.Plaintext, *dec.KeyId, *dec.KeyMaterialId)
 			}
@@ -167,18 +142,18 @@ func TestEncryptDecrypt(t *testing.T) {
 		"that with a key": {CiphertextBlob: []byte("not a ciphertext"), KeyId: k.KeyId},
 	} {
 		_, err := c.Decrypt(ctx, &in)
-		t.Run(name, func(t *testing.T) { wantError(t, err, "InvalidCiphertextException", "") })
+		t.Run(name, func(t *testing.T) { apitest.WantError(t, err, "InvalidCiphertextException", "") })
 	}
 	_, err := c.Decrypt(ctx, &kms.DecryptInput{KeyId: other.KeyId, CiphertextBlob: blob, EncryptionContext: tenant})
-	wantError(t, err, "IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
+	apitest.WantError(t, err, "IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
 	_, err = srv.KMS("us-east-1").Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob, EncryptionContext: tenant})
-	wantError(t, err, "AccessDeniedException")
+	apitest.WantError(t, err, "AccessDeniedException")
 	_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: make([]byte, 4097)})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096")
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096")
 	_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x"), EncryptionAlgorithm: types.EncryptionAlgorithmSpecRsaesOaepSha256})
-	wantError(t, err, "InvalidKeyUsageException", "Algorithm RSAES_OAEP_SHA_256 is incompatible with key spec SYMMETRIC_DEFAULT.")
+	apitest.WantError(t, err, "InvalidKeyUsageException", "Algorithm RSAES_OAEP_SHA_256 is incompatible with key spec SYMMETRIC_DEFAULT.")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: Member must not be null")
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: Member must not be null")
 
 	long := strings.Repeat("x", 4096)
 	if blob := encrypt(t, c, k.KeyId, long, nil); len(blob) > 6144 {
@@ -204,16 +179,16 @@ func TestKeyIdentifiers(t *testing.T) {
 			"User: arn:aws:iam::111122223333:root is not authorized to perform: kms:DescribeKey on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"},
 	} {
 		_, err := c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &r.id})
-		wantError(t, err, r.code, r.message)
+		apitest.WantError(t, err, r.code, r.message)
 	}
 	malformed := aws.String("arn:aws:s3:::bucket")
 	_, err := c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: malformed})
-	wantError(t, err, "InvalidArnException")
+	apitest.WantError(t, err, "InvalidArnException")
 	_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: malformed, Plaintext: []byte("x")})
-	wantError(t, err, "NotFoundException")
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/a"), TargetKeyId: k.KeyId}))
+	apitest.WantError(t, err, "NotFoundException")
+	apitest.Must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/a"), TargetKeyId: k.KeyId}))
 	_, err = c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: aws.String("alias/a")})
-	wantError(t, err, "NotFoundException", "Invalid keyId 'alias/a'")
+	apitest.WantError(t, err, "NotFoundException", "Invalid keyId 'alias/a'")
 }
 
 func TestDryRun(t *testing.T) {
@@ -254,18 +229,18 @@ func TestDryRun(t *testing.T) {
 		},
 	}
 	for name, call := range calls {
-		t.Run(name, func(t *testing.T) { wantError(t, call(k.KeyId), "DryRunOperationException", would) })
+		t.Run(name, func(t *testing.T) { apitest.WantError(t, call(k.KeyId), "DryRunOperationException", would) })
 	}
 	// The destination is checked even when there is nothing to encrypt.
 	_, err := c.ReEncrypt(ctx, &kms.ReEncryptInput{SourceKeyId: k.KeyId, DestinationKeyId: aws.String("alias/none"), DryRun: dry, DryRunModifiers: ignore})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, DryRunModifiers: ignore})
-	wantError(t, err, "ValidationException")
+	apitest.WantError(t, err, "ValidationException")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{DryRun: dry, DryRunModifiers: ignore})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value null at 'keyId' failed to satisfy constraint: Member must not be null")
-	must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value null at 'keyId' failed to satisfy constraint: Member must not be null")
+	apitest.Must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
 	for name, call := range calls {
-		t.Run(name+", disabled", func(t *testing.T) { wantError(t, call(k.KeyId), "DisabledException", *k.Arn+" is disabled.") })
+		t.Run(name+", disabled", func(t *testing.T) { apitest.WantError(t, call(k.KeyId), "DisabledException", *k.Arn+" is disabled.") })
 	}
 }
 
@@ -274,20 +249,20 @@ func TestReEncrypt(t *testing.T) {
 	a, b := newKey(t, c), newKey(t, c)
 	from, to := map[string]string{"v": "1"}, map[string]string{"v": "2"}
 	blob := encrypt(t, c, a.KeyId, "move me", from)
-	out := must[*kms.ReEncryptOutput](t)(c.ReEncrypt(ctx, &kms.ReEncryptInput{
+	out := apitest.Must[*kms.ReEncryptOutput](t)(c.ReEncrypt(ctx, &kms.ReEncryptInput{
 		CiphertextBlob: blob, SourceEncryptionContext: from, DestinationKeyId: b.KeyId, DestinationEncryptionContext: to}))
 	if *out.SourceKeyId != *a.Arn || *out.KeyId != *b.Arn || *out.SourceKeyMaterialId != *a.CurrentKeyMaterialId || *out.DestinationKeyMaterialId != *b.CurrentKeyMaterialId {
 		t.Errorf("ReEncrypt answers %s", asJSON(t, out))
 	}
-	dec := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: out.CiphertextBlob, EncryptionContext: to}))
+	dec := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: out.CiphertextBlob, EncryptionContext: to}))
 	if string(dec.Plaintext) != "move me" {
 		t.Errorf("after ReEncrypt: %q", dec.Plaintext)
 	}
 	_, err := c.ReEncrypt(ctx, &kms.ReEncryptInput{CiphertextBlob: blob, SourceEncryptionContext: to, DestinationKeyId: b.KeyId})
-	wantError(t, err, "InvalidCiphertextException")
-	must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: b.KeyId}))
+	apitest.WantError(t, err, "InvalidCiphertextException")
+	apitest.Must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: b.KeyId}))
 	_, err = c.ReEncrypt(ctx, &kms.ReEncryptInput{CiphertextBlob: blob, SourceEncryptionContext: from, DestinationKeyId: b.KeyId})
-	wantError(t, err, "DisabledException", *b.Arn+" is disabled.")
+	apitest.WantError(t, err, "DisabledException", *b.Arn+" is disabled.")
 }
 
 func TestDataKeys(t *testing.T) {
@@ -303,14 +278,14 @@ func TestDataKeys(t *testing.T) {
 		{kms.GenerateDataKeyInput{NumberOfBytes: aws.Int32(1)}, 1},
 	} {
 		r.in.KeyId = k.Arn
-		out := must[*kms.GenerateDataKeyOutput](t)(c.GenerateDataKey(ctx, &r.in))
+		out := apitest.Must[*kms.GenerateDataKeyOutput](t)(c.GenerateDataKey(ctx, &r.in))
 		if len(out.Plaintext) != r.size || *out.KeyId != *k.Arn || *out.KeyMaterialId != *k.CurrentKeyMaterialId {
 			t.Errorf("GenerateDataKey: %d bytes, %s", len(out.Plaintext), *out.KeyId)
 		}
 		decrypts(t, c, out.CiphertextBlob, string(out.Plaintext))
-		without := must[*kms.GenerateDataKeyWithoutPlaintextOutput](t)(c.GenerateDataKeyWithoutPlaintext(ctx, &kms.GenerateDataKeyWithoutPlaintextInput{
+		without := apitest.Must[*kms.GenerateDataKeyWithoutPlaintextOutput](t)(c.GenerateDataKeyWithoutPlaintext(ctx, &kms.GenerateDataKeyWithoutPlaintextInput{
 			KeyId: k.KeyId, KeySpec: r.in.KeySpec, NumberOfBytes: r.in.NumberOfBytes}))
-		dec := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: without.CiphertextBlob}))
+		dec := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: without.CiphertextBlob}))
 		if len(dec.Plaintext) != r.size || bytes.Equal(dec.Plaintext, out.Plaintext) && r.size > 1 || r.size >= 16 && bytes.Equal(dec.Plaintext, make([]byte, r.size)) {
 			t.Errorf("a data key without plaintext is %d bytes", len(dec.Plaintext))
 		}
@@ -318,21 +293,21 @@ func TestDataKeys(t *testing.T) {
 	for _, in := range []kms.GenerateDataKeyInput{{}, {KeySpec: types.DataKeySpecAes256, NumberOfBytes: aws.Int32(32)}} {
 		in.KeyId = k.KeyId
 		_, err := c.GenerateDataKey(ctx, &in)
-		wantError(t, err, "ValidationException", "Please specify either number of bytes or key spec.")
+		apitest.WantError(t, err, "ValidationException", "Please specify either number of bytes or key spec.")
 	}
 	_, err := c.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: k.KeyId, NumberOfBytes: aws.Int32(1025)})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value '1025' at 'numberOfBytes' failed to satisfy constraint: Member must have value less than or equal to 1024")
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value '1025' at 'numberOfBytes' failed to satisfy constraint: Member must have value less than or equal to 1024")
 	_, err = c.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: k.KeyId, KeySpec: types.DataKeySpecAes256, Recipient: &types.RecipientInfo{}})
-	wantError(t, err, "UnsupportedOperationException")
+	apitest.WantError(t, err, "UnsupportedOperationException")
 	_, err = c.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: k.KeyId, KeySpec: types.DataKeySpecAes256, GrantTokens: []string{"token"}})
-	wantError(t, err, "InvalidGrantTokenException")
+	apitest.WantError(t, err, "InvalidGrantTokenException")
 
-	random := must[*kms.GenerateRandomOutput](t)(c.GenerateRandom(ctx, &kms.GenerateRandomInput{NumberOfBytes: aws.Int32(64)}))
+	random := apitest.Must[*kms.GenerateRandomOutput](t)(c.GenerateRandom(ctx, &kms.GenerateRandomInput{NumberOfBytes: aws.Int32(64)}))
 	if len(random.Plaintext) != 64 || bytes.Equal(random.Plaintext, make([]byte, 64)) {
 		t.Errorf("GenerateRandom gives %x", random.Plaintext)
 	}
 	_, err = c.GenerateRandom(ctx, &kms.GenerateRandomInput{})
-	wantError(t, err, "ValidationException", "NumberOfBytes is required.")
+	apitest.WantError(t, err, "ValidationException", "NumberOfBytes is required.")
 }
 
 // TestStatesOnTheWire takes a key through the states it can be in and tries
@@ -342,8 +317,8 @@ func TestStatesOnTheWire(t *testing.T) {
 	c := srv.KMS(region)
 	k, other := newKey(t, c), newKey(t, c)
 	blob := encrypt(t, c, k.KeyId, "x", nil)
-	policy := must[*kms.GetKeyPolicyOutput](t)(c.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: k.KeyId})).Policy
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/moves"), TargetKeyId: other.KeyId}))
+	policy := apitest.Must[*kms.GetKeyPolicyOutput](t)(c.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: k.KeyId})).Policy
+	apitest.Must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/moves"), TargetKeyId: other.KeyId}))
 	n := 0
 	operations := map[string]func() error{
 		"DescribeKey": func() error { _, err := c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId}); return err },
@@ -448,16 +423,16 @@ func TestStatesOnTheWire(t *testing.T) {
 						t.Error(err)
 					}
 				case 'D':
-					wantError(t, err, "DisabledException", *k.Arn+" is disabled.")
+					apitest.WantError(t, err, "DisabledException", *k.Arn+" is disabled.")
 				case 'S':
-					wantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending deletion.")
+					apitest.WantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending deletion.")
 				}
 			})
 		}
 	}
 	state := func(want types.KeyState) {
 		t.Helper()
-		if got := must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})).KeyMetadata; got.KeyState != want || got.Enabled != (want == types.KeyStateEnabled) {
+		if got := apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})).KeyMetadata; got.KeyState != want || got.Enabled != (want == types.KeyStateEnabled) {
 			t.Errorf("the key is %s (enabled: %v), want %s", got.KeyState, got.Enabled, want)
 		}
 	}
@@ -466,17 +441,17 @@ func TestStatesOnTheWire(t *testing.T) {
 		return err
 	}
 	check(0, "Enabled")
-	wantError(t, cancel(), "KMSInvalidStateException", *k.Arn+" is not pending deletion.")
+	apitest.WantError(t, cancel(), "KMSInvalidStateException", *k.Arn+" is not pending deletion.")
 	for range 2 { // both are idempotent
-		must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
+		apitest.Must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
 	}
 	state(types.KeyStateDisabled)
 	check(1, "Disabled")
 	for range 2 {
-		must[*kms.EnableKeyOutput](t)(c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
+		apitest.Must[*kms.EnableKeyOutput](t)(c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
 	}
 	state(types.KeyStateEnabled)
-	out := must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId}))
+	out := apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId}))
 	if *out.KeyId != *k.Arn || !out.DeletionDate.Equal(srv.Now().AddDate(0, 0, 30)) || out.KeyState != types.KeyStatePendingDeletion || *out.PendingWindowInDays != 30 {
 		t.Errorf("ScheduleKeyDeletion answers %s", asJSON(t, out))
 	}
@@ -484,11 +459,11 @@ func TestStatesOnTheWire(t *testing.T) {
 	check(2, "PendingDeletion")
 	pending := *k.Arn + " is pending deletion."
 	_, err := c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId})
-	wantError(t, err, "KMSInvalidStateException", pending)
+	apitest.WantError(t, err, "KMSInvalidStateException", pending)
 	_, err = c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId})
-	wantError(t, err, "KMSInvalidStateException", pending)
+	apitest.WantError(t, err, "KMSInvalidStateException", pending)
 	_, err = c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId})
-	wantError(t, err, "KMSInvalidStateException", pending)
+	apitest.WantError(t, err, "KMSInvalidStateException", pending)
 	if err := cancel(); err != nil {
 		t.Error(err)
 	}
@@ -500,29 +475,29 @@ func TestDeletion(t *testing.T) {
 	c := srv.KMS(region)
 	k := newKey(t, c)
 	blob := encrypt(t, c, k.KeyId, "x", nil)
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/gone"), TargetKeyId: k.KeyId}))
+	apitest.Must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/gone"), TargetKeyId: k.KeyId}))
 	for _, days := range []int32{6, 31} {
 		_, err := c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: &days})
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
-	must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
 
 	srv.Advance(7*24*time.Hour - time.Second)
-	if m := must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})).KeyMetadata; m.KeyState != types.KeyStatePendingDeletion {
+	if m := apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})).KeyMetadata; m.KeyState != types.KeyStatePendingDeletion {
 		t.Errorf("a second before its deletion the key is %s", m.KeyState)
 	}
 	srv.Advance(time.Second)
 	_, err := c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})
-	wantError(t, err, "NotFoundException", "Key '"+*k.Arn+"' does not exist")
+	apitest.WantError(t, err, "NotFoundException", "Key '"+*k.Arn+"' does not exist")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob})
-	wantError(t, err, "AccessDeniedException")
+	apitest.WantError(t, err, "AccessDeniedException")
 	_, err = c.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId})
-	wantError(t, err, "NotFoundException")
-	if out := must[*kms.ListAliasesOutput](t)(c.ListAliases(ctx, &kms.ListAliasesInput{})); len(out.Aliases) != 0 {
+	apitest.WantError(t, err, "NotFoundException")
+	if out := apitest.Must[*kms.ListAliasesOutput](t)(c.ListAliases(ctx, &kms.ListAliasesInput{})); len(out.Aliases) != 0 {
 		t.Errorf("the alias of a deleted key is still there")
 	}
 	// The alias name is free again.
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/gone"), TargetKeyId: newKey(t, c).KeyId}))
+	apitest.Must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/gone"), TargetKeyId: newKey(t, c).KeyId}))
 
 	rec := lastRecord(t, srv, "DeleteKey")
 	if rec["eventType"] != "AwsServiceEvent" || rec["responseElements"].(map[string]any)["keyId"] != *k.Arn {
@@ -554,13 +529,13 @@ func TestAliases(t *testing.T) {
 	if err := create("alias/app/prod", a.KeyId); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, create("alias/app/prod", b.KeyId), "AlreadyExistsException", "An alias with the name "+own+":alias/app/prod already exists")
-	wantError(t, create("app", a.KeyId), "ValidationException", `Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html`)
-	wantError(t, create("alias/aws/s3", a.KeyId), "NotAuthorizedException")
-	wantError(t, create("alias/a:b", a.KeyId), "InvalidAliasNameException")
-	wantError(t, create("alias/a b", a.KeyId), "ValidationException")
-	wantError(t, create("alias/x", aws.String("alias/app/prod")), "ValidationException", "Aliases must refer to keys. Not aliases")
-	wantError(t, create("alias/x", aws.String("1234abcd-12ab-34cd-56ef-1234567890ab")), "NotFoundException")
+	apitest.WantError(t, create("alias/app/prod", b.KeyId), "AlreadyExistsException", "An alias with the name "+own+":alias/app/prod already exists")
+	apitest.WantError(t, create("app", a.KeyId), "ValidationException", `Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html`)
+	apitest.WantError(t, create("alias/aws/s3", a.KeyId), "NotAuthorizedException")
+	apitest.WantError(t, create("alias/a:b", a.KeyId), "InvalidAliasNameException")
+	apitest.WantError(t, create("alias/a b", a.KeyId), "ValidationException")
+	apitest.WantError(t, create("alias/x", aws.String("alias/app/prod")), "ValidationException", "Aliases must refer to keys. Not aliases")
+	apitest.WantError(t, create("alias/x", aws.String("1234abcd-12ab-34cd-56ef-1234567890ab")), "NotFoundException")
 	if err := create("alias/APP/prod", a.KeyId); err != nil {
 		t.Errorf("alias names are case-sensitive: %v", err)
 	}
@@ -570,43 +545,43 @@ func TestAliases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String("alias/app/prod")})).KeyMetadata; *m.KeyId != *b.KeyId {
+	if m := apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String("alias/app/prod")})).KeyMetadata; *m.KeyId != *b.KeyId {
 		t.Errorf("after UpdateAlias the alias leads to %s", *m.KeyId)
 	}
-	list := must[*kms.ListAliasesOutput](t)(c.ListAliases(ctx, &kms.ListAliasesInput{KeyId: b.KeyId})).Aliases
+	list := apitest.Must[*kms.ListAliasesOutput](t)(c.ListAliases(ctx, &kms.ListAliasesInput{KeyId: b.KeyId})).Aliases
 	if len(list) != 1 || *list[0].AliasName != "alias/app/prod" || *list[0].AliasArn != own+":alias/app/prod" || *list[0].TargetKeyId != *b.KeyId ||
 		!list[0].LastUpdatedDate.Equal(srv.Now()) || !list[0].CreationDate.Equal(srv.Now().Add(-time.Hour)) {
 		t.Errorf("ListAliases of the key gives %s", asJSON(t, list))
 	}
 	_, err = c.UpdateAlias(ctx, &kms.UpdateAliasInput{AliasName: aws.String("alias/none"), TargetKeyId: b.KeyId})
-	wantError(t, err, "NotFoundException", "Alias "+own+":alias/none is not found.")
+	apitest.WantError(t, err, "NotFoundException", "Alias "+own+":alias/none is not found.")
 	_, err = c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/a:b")})
-	wantError(t, err, "NotFoundException")
-	must[*kms.DeleteAliasOutput](t)(c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app/prod")}))
+	apitest.WantError(t, err, "NotFoundException")
+	apitest.Must[*kms.DeleteAliasOutput](t)(c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app/prod")}))
 	_, err = c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app/prod")})
-	wantError(t, err, "NotFoundException", "Alias "+own+":alias/app/prod is not found.")
+	apitest.WantError(t, err, "NotFoundException", "Alias "+own+":alias/app/prod is not found.")
 	_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: aws.String("alias/app/prod"), Plaintext: []byte("x")})
-	wantError(t, err, "NotFoundException", "Alias "+own+":alias/app/prod is not found.")
+	apitest.WantError(t, err, "NotFoundException", "Alias "+own+":alias/app/prod is not found.")
 
 	for i := range 49 {
 		if err := create(fmt.Sprint("alias/n", i), a.KeyId); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantError(t, create("alias/one-too-many", a.KeyId), "LimitExceededException")
+	apitest.WantError(t, create("alias/one-too-many", a.KeyId), "LimitExceededException")
 }
 
 func TestTags(t *testing.T) {
 	c := kagimoritest.Start(t).KMS(region)
 	tag := func(k, v string) types.Tag { return types.Tag{TagKey: &k, TagValue: &v} }
 	k := newKey(t, c, tag("部署", "経理"), tag("a", "1"))
-	must[*kms.TagResourceOutput](t)(c.TagResource(ctx, &kms.TagResourceInput{KeyId: k.KeyId, Tags: []types.Tag{tag("a", "2"), tag("b", "")}}))
-	must[*kms.UntagResourceOutput](t)(c.UntagResource(ctx, &kms.UntagResourceInput{KeyId: k.KeyId, TagKeys: []string{"b", "absent"}}))
+	apitest.Must[*kms.TagResourceOutput](t)(c.TagResource(ctx, &kms.TagResourceInput{KeyId: k.KeyId, Tags: []types.Tag{tag("a", "2"), tag("b", "")}}))
+	apitest.Must[*kms.UntagResourceOutput](t)(c.UntagResource(ctx, &kms.UntagResourceInput{KeyId: k.KeyId, TagKeys: []string{"b", "absent"}}))
 	got := map[string]string{}
 	p := kms.NewListResourceTagsPaginator(c, &kms.ListResourceTagsInput{KeyId: k.KeyId, Limit: aws.Int32(1)})
 	pages := 0
 	for p.HasMorePages() {
-		for _, t := range must[*kms.ListResourceTagsOutput](t)(p.NextPage(ctx)).Tags {
+		for _, t := range apitest.Must[*kms.ListResourceTagsOutput](t)(p.NextPage(ctx)).Tags {
 			got[*t.TagKey] = *t.TagValue
 		}
 		pages++
@@ -615,7 +590,7 @@ func TestTags(t *testing.T) {
 		t.Errorf("tags %v in %d pages", got, pages)
 	}
 	_, err := c.TagResource(ctx, &kms.TagResourceInput{KeyId: k.KeyId, Tags: []types.Tag{tag(strings.Repeat("k", 129), "")}})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value '"+strings.Repeat("k", 129)+"' at 'tags.1.member.tagKey' failed to satisfy constraint: Member must have length less than or equal to 128")
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value '"+strings.Repeat("k", 129)+"' at 'tags.1.member.tagKey' failed to satisfy constraint: Member must have length less than or equal to 128")
 }
 
 func TestPolicies(t *testing.T) {
@@ -623,32 +598,32 @@ func TestPolicies(t *testing.T) {
 	c := srv.KMS(region)
 	k := newKey(t, c)
 	get := func() string {
-		out := must[*kms.GetKeyPolicyOutput](t)(c.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: k.KeyId, PolicyName: aws.String("default")}))
+		out := apitest.Must[*kms.GetKeyPolicyOutput](t)(c.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: k.KeyId, PolicyName: aws.String("default")}))
 		return *out.Policy
 	}
 	if p := get(); !strings.Contains(p, `"AWS" : "arn:aws:iam::111122223333:root"`) || !json.Valid([]byte(p)) {
 		t.Errorf("the default policy is %s", p)
 	}
 	mine := "{\n\t\"Version\": \"2012-10-17\",\r\n \"Statement\": [{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"*\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}] }  "
-	must[*kms.PutKeyPolicyOutput](t)(c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: &mine}))
+	apitest.Must[*kms.PutKeyPolicyOutput](t)(c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: &mine}))
 	if p := get(); p != mine {
 		t.Errorf("the policy came back as %q", p)
 	}
 	_, err := c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: &mine, PolicyName: aws.String("other")})
-	wantError(t, err, "NotFoundException", "No such policy exists")
+	apitest.WantError(t, err, "NotFoundException", "No such policy exists")
 	_, err = c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: aws.String("[1]")})
-	wantError(t, err, "MalformedPolicyDocumentException")
+	apitest.WantError(t, err, "MalformedPolicyDocumentException")
 	nobody := kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: aws.String(`{"Statement": [ ]}`)}
 	_, err = c.PutKeyPolicy(ctx, &nobody)
-	wantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
+	apitest.WantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	nobody.BypassPolicyLockoutSafetyCheck = true
-	must[*kms.PutKeyPolicyOutput](t)(c.PutKeyPolicy(ctx, &nobody))
+	apitest.Must[*kms.PutKeyPolicyOutput](t)(c.PutKeyPolicy(ctx, &nobody))
 	// Now nobody can do anything with it, its account's root neither.
 	_, err = c.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: k.KeyId})
-	wantError(t, err, "AccessDeniedException", "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:GetKeyPolicy on resource: "+*k.Arn+
+	apitest.WantError(t, err, "AccessDeniedException", "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:GetKeyPolicy on resource: "+*k.Arn+
 		" because no resource-based policy allows the kms:GetKeyPolicy action")
 	k = newKey(t, c)
-	names := must[*kms.ListKeyPoliciesOutput](t)(c.ListKeyPolicies(ctx, &kms.ListKeyPoliciesInput{KeyId: k.KeyId}))
+	names := apitest.Must[*kms.ListKeyPoliciesOutput](t)(c.ListKeyPolicies(ctx, &kms.ListKeyPoliciesInput{KeyId: k.KeyId}))
 	if !slices.Equal(names.PolicyNames, []string{"default"}) || names.Truncated {
 		t.Errorf("ListKeyPolicies gives %s", asJSON(t, names))
 	}
@@ -666,7 +641,7 @@ func TestPaging(t *testing.T) {
 		got, pages := map[string]bool{}, 0
 		p := kms.NewListKeysPaginator(c, &kms.ListKeysInput{Limit: &limit})
 		for p.HasMorePages() {
-			out := must[*kms.ListKeysOutput](t)(p.NextPage(ctx))
+			out := apitest.Must[*kms.ListKeysOutput](t)(p.NextPage(ctx))
 			pages++
 			for _, k := range out.Keys {
 				got[*k.KeyId] = true
@@ -680,11 +655,11 @@ func TestPaging(t *testing.T) {
 		}
 	}
 	_, err := c.ListKeys(ctx, &kms.ListKeysInput{Marker: aws.String("nonsense")})
-	wantError(t, err, "InvalidMarkerException")
+	apitest.WantError(t, err, "InvalidMarkerException")
 	_, err = c.ListKeys(ctx, &kms.ListKeysInput{Limit: aws.Int32(1001)})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000")
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value '1001' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 1000")
 	_, err = c.ListAliases(ctx, &kms.ListAliasesInput{Limit: aws.Int32(101)})
-	wantError(t, err, "ValidationException", "1 validation error detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100")
+	apitest.WantError(t, err, "ValidationException", "1 validation error detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100")
 }
 
 func TestRotation(t *testing.T) {
@@ -694,11 +669,11 @@ func TestRotation(t *testing.T) {
 	const day = 24 * time.Hour
 	status := func() *kms.GetKeyRotationStatusOutput {
 		t.Helper()
-		return must[*kms.GetKeyRotationStatusOutput](t)(c.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: k.KeyId}))
+		return apitest.Must[*kms.GetKeyRotationStatusOutput](t)(c.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: k.KeyId}))
 	}
 	rotations := func() []types.RotationsListEntry {
 		t.Helper()
-		return must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId})).Rotations
+		return apitest.Must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId})).Rotations
 	}
 	blobs := [][]byte{encrypt(t, c, k.KeyId, "0", nil)}
 	if s := status(); s.KeyRotationEnabled || s.RotationPeriodInDays != nil || s.NextRotationDate != nil {
@@ -706,9 +681,9 @@ func TestRotation(t *testing.T) {
 	}
 	for _, days := range []int32{89, 2561} {
 		_, err := c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId, RotationPeriodInDays: &days})
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
-	must[*kms.EnableKeyRotationOutput](t)(c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.EnableKeyRotationOutput](t)(c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId}))
 	if s := status(); !s.KeyRotationEnabled || *s.RotationPeriodInDays != 365 || !s.NextRotationDate.Equal(srv.Now().Add(365*day)) {
 		t.Errorf("rotation status %s", asJSON(t, s))
 	}
@@ -732,12 +707,12 @@ func TestRotation(t *testing.T) {
 		decrypts(t, c, blob, fmt.Sprint(i))
 	}
 	// A disabled key is not rotated; enabled again it is, at once, and once.
-	must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.DisableKeyOutput](t)(c.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
 	srv.Advance(900 * day)
 	if n := len(rotations()); n != 3 {
 		t.Errorf("while disabled the key was rotated %d times", n-3)
 	}
-	must[*kms.EnableKeyOutput](t)(c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.EnableKeyOutput](t)(c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
 	srv.Advance(0)
 	if n := len(rotations()); n != 4 {
 		t.Errorf("after enabling there are %d rotations, want 4", n)
@@ -746,16 +721,16 @@ func TestRotation(t *testing.T) {
 		t.Errorf("the next rotation is at %v", s.NextRotationDate)
 	}
 	// Pending deletion pauses rotation.
-	must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId}))
 	if status().KeyRotationEnabled {
 		t.Error("rotation shows as enabled while the key is pending deletion")
 	}
-	must[*kms.CancelKeyDeletionOutput](t)(c.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId}))
-	must[*kms.EnableKeyOutput](t)(c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.CancelKeyDeletionOutput](t)(c.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.EnableKeyOutput](t)(c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
 	if !status().KeyRotationEnabled {
 		t.Error("rotation did not come back after CancelKeyDeletion")
 	}
-	must[*kms.DisableKeyRotationOutput](t)(c.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.DisableKeyRotationOutput](t)(c.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: k.KeyId}))
 	srv.Advance(3650 * day)
 	if n := len(rotations()); n != 4 || status().KeyRotationEnabled {
 		t.Errorf("with rotation off there are %d rotations", n)
@@ -767,20 +742,20 @@ func TestRotation(t *testing.T) {
 	if rec["eventType"] != "AwsServiceEvent" || details["rotationType"] != "AUTOMATIC" || details["currentKeyMaterialId"] != current || details["keyOrigin"] != "AWS_KMS" {
 		t.Errorf("the record of a rotation is %v", rec)
 	}
-	all := must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial}))
+	all := apitest.Must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial}))
 	if len(all.Rotations) != 5 || all.Rotations[0].RotationDate != nil || *all.Rotations[0].KeyMaterialId != *k.CurrentKeyMaterialId || all.Rotations[0].KeyMaterialState != types.KeyMaterialStateNonCurrent {
 		t.Errorf("all materials: %s", asJSON(t, all))
 	}
 	p, n := kms.NewListKeyRotationsPaginator(c, &kms.ListKeyRotationsInput{KeyId: k.KeyId, Limit: aws.Int32(3)}), 0
 	for p.HasMorePages() {
-		n += len(must[*kms.ListKeyRotationsOutput](t)(p.NextPage(ctx)).Rotations)
+		n += len(apitest.Must[*kms.ListKeyRotationsOutput](t)(p.NextPage(ctx)).Rotations)
 	}
 	if n != 4 {
 		t.Errorf("paging lists %d rotations", n)
 	}
 	for _, marker := range []string{"1:5", "1:-1", "1:9223372036854775807", "1:x", "2:1"} {
 		_, err := c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, Marker: aws.String(base64.RawURLEncoding.EncodeToString([]byte(marker)))})
-		wantError(t, err, "InvalidMarkerException")
+		apitest.WantError(t, err, "InvalidMarkerException")
 	}
 }
 
@@ -792,10 +767,10 @@ func TestRotateOnDemand(t *testing.T) {
 		_, err := c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId})
 		return err
 	}
-	must[*kms.EnableKeyRotationOutput](t)(c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId, RotationPeriodInDays: aws.Int32(90)}))
+	apitest.Must[*kms.EnableKeyRotationOutput](t)(c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId, RotationPeriodInDays: aws.Int32(90)}))
 	srv.Advance(90*24*time.Hour - 20*time.Minute)
-	wantError(t, rotate(), "ConflictException")
-	must[*kms.DisableKeyRotationOutput](t)(c.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: k.KeyId}))
+	apitest.WantError(t, rotate(), "ConflictException")
+	apitest.Must[*kms.DisableKeyRotationOutput](t)(c.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: k.KeyId}))
 	var blobs [][]byte
 	for i := range 25 {
 		blobs = append(blobs, encrypt(t, c, k.KeyId, fmt.Sprint(i), nil))
@@ -803,7 +778,7 @@ func TestRotateOnDemand(t *testing.T) {
 			t.Fatalf("rotation %d: %v", i+1, err)
 		}
 	}
-	wantError(t, rotate(), "LimitExceededException", "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: "+*k.Arn)
+	apitest.WantError(t, rotate(), "LimitExceededException", "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: "+*k.Arn)
 	srv.Restart()
 	for i, blob := range blobs {
 		decrypts(t, c, blob, fmt.Sprint(i))
@@ -825,7 +800,7 @@ func TestLastUsage(t *testing.T) {
 	k := newKey(t, c)
 	usage := func() *kms.GetKeyLastUsageOutput {
 		t.Helper()
-		return must[*kms.GetKeyLastUsageOutput](t)(c.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: k.KeyId}))
+		return apitest.Must[*kms.GetKeyLastUsageOutput](t)(c.GetKeyLastUsage(ctx, &kms.GetKeyLastUsageInput{KeyId: k.KeyId}))
 	}
 	if u := usage(); u.KeyLastUsage == nil || u.KeyLastUsage.Timestamp != nil || !u.KeyCreationDate.Equal(srv.Now()) {
 		t.Errorf("the usage of a new key is %s", asJSON(t, u))
@@ -834,7 +809,7 @@ func TestLastUsage(t *testing.T) {
 	used := srv.Now()
 	encrypt(t, c, k.KeyId, "x", nil)
 	_, err := c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x"), DryRun: aws.Bool(true)})
-	wantError(t, err, "DryRunOperationException")
+	apitest.WantError(t, err, "DryRunOperationException")
 	rec := lastRecord(t, srv, "Encrypt")
 	for _, r := range srv.Records() {
 		if r["eventName"] == "Encrypt" && r["errorCode"] == nil {
@@ -876,7 +851,7 @@ func TestReadAfterWrite(t *testing.T) {
 					t.Error(err)
 				}
 				_, err := c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x")})
-				wantError(t, err, "DisabledException")
+				apitest.WantError(t, err, "DisabledException")
 				if _, err := c.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}); err != nil {
 					t.Error(err)
 				}
@@ -902,12 +877,12 @@ func TestNothingLostOverRestart(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	c := srv.KMS(region)
 	k := newKey(t, c, types.Tag{TagKey: aws.String("k"), TagValue: aws.String("v")})
-	must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/kept"), TargetKeyId: k.KeyId}))
+	apitest.Must[*kms.CreateAliasOutput](t)(c.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/kept"), TargetKeyId: k.KeyId}))
 	blob := encrypt(t, c, k.KeyId, "kept", nil)
-	before := asJSON(t, must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})).KeyMetadata)
+	before := asJSON(t, apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})).KeyMetadata)
 	records := len(srv.Records())
 	srv.Restart()
-	after := asJSON(t, must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String("alias/kept")})).KeyMetadata)
+	after := asJSON(t, apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: aws.String("alias/kept")})).KeyMetadata)
 	if before != after {
 		t.Errorf("before the restart\n%s\nafter\n%s", before, after)
 	}
@@ -926,11 +901,11 @@ func TestOldSegmentsMovedAway(t *testing.T) {
 	blob := encrypt(t, c, k.KeyId, "x", nil)
 	srv.Advance(0) // the use is stored, with how far the journal has been seen
 	segments := func() []string {
-		return must[[]string](t)(filepath.Glob(filepath.Join(srv.Dir, "journal", "*.journal")))
+		return apitest.Must[[]string](t)(filepath.Glob(filepath.Join(srv.Dir, "journal", "*.journal")))
 	}
 	long := strings.Repeat("x", 8000)
 	for len(segments()) < 3 {
-		must[*kms.UpdateKeyDescriptionOutput](t)(c.UpdateKeyDescription(ctx, &kms.UpdateKeyDescriptionInput{KeyId: k.KeyId, Description: &long}))
+		apitest.Must[*kms.UpdateKeyDescriptionOutput](t)(c.UpdateKeyDescription(ctx, &kms.UpdateKeyDescriptionInput{KeyId: k.KeyId, Description: &long}))
 	}
 	srv.Stop()
 	for _, s := range segments()[:2] {

@@ -29,17 +29,18 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
 func newKeyOf(t *testing.T, c *kms.Client, spec types.KeySpec, usage types.KeyUsageType) *types.KeyMetadata {
 	t.Helper()
-	return must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: spec, KeyUsage: usage})).KeyMetadata
+	return apitest.Must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: spec, KeyUsage: usage})).KeyMetadata
 }
 
 func publicKey(t *testing.T, c *kms.Client, id *string) *kms.GetPublicKeyOutput {
 	t.Helper()
-	return must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: id}))
+	return apitest.Must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: id}))
 }
 
 // hashOf is the hash of a signing algorithm.
@@ -63,7 +64,7 @@ func verify(t *testing.T, spki []byte, algorithm types.SigningAlgorithmSpec, sig
 	message := []byte("a message")
 	h, sum := hashOf(algorithm)
 	if algorithm == types.SigningAlgorithmSpecSm2dsa {
-		key := must[any](t)(smx509.ParsePKIXPublicKey(spki))
+		key := apitest.Must[any](t)(smx509.ParsePKIXPublicKey(spki))
 		return sm2.VerifyASN1WithSM2(key.(*ecdsa.PublicKey), nil, message, signature)
 	}
 	any, err := mldsax509.ParsePKIXPublicKey(spki)
@@ -75,7 +76,7 @@ func verify(t *testing.T, spki []byte, algorithm types.SigningAlgorithmSpec, sig
 		if _, err := asn1.Unmarshal(spki, &info); err != nil {
 			t.Fatal(err)
 		}
-		key := must[*k1.PublicKey](t)(k1.ParsePubKey(info.Key.Bytes))
+		key := apitest.Must[*k1.PublicKey](t)(k1.ParsePubKey(info.Key.Bytes))
 		s, err := k1ecdsa.ParseDERSignature(signature)
 		return err == nil && s.Verify(sum, key)
 	}
@@ -118,25 +119,25 @@ func TestSign(t *testing.T) {
 					raw, onlyDigest := kind == types.MessageTypeRaw, algorithm == types.SigningAlgorithmSpecEd25519PhSha512
 					if onlyDigest && raw || !raw && slices.Contains([]types.SigningAlgorithmSpec{types.SigningAlgorithmSpecEd25519Sha512, types.SigningAlgorithmSpecMlDsaShake256}, algorithm) {
 						_, err := c.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: in, MessageType: kind, SigningAlgorithm: algorithm})
-						wantError(t, err, "ValidationException")
+						apitest.WantError(t, err, "ValidationException")
 						continue
 					}
 					if algorithm == types.SigningAlgorithmSpecSm2dsa && !raw {
 						continue // whose digest is another one
 					}
-					out := must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: in, MessageType: kind, SigningAlgorithm: algorithm}))
+					out := apitest.Must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: in, MessageType: kind, SigningAlgorithm: algorithm}))
 					if *out.KeyId != *k.Arn || !verify(t, public.PublicKey, algorithm, out.Signature) {
 						t.Errorf("%s %s: the signature is not valid outside", algorithm, kind)
 					}
-					ok := must[*kms.VerifyOutput](t)(c.Verify(ctx, &kms.VerifyInput{KeyId: k.KeyId, Message: in, MessageType: kind, SigningAlgorithm: algorithm, Signature: out.Signature}))
+					ok := apitest.Must[*kms.VerifyOutput](t)(c.Verify(ctx, &kms.VerifyInput{KeyId: k.KeyId, Message: in, MessageType: kind, SigningAlgorithm: algorithm, Signature: out.Signature}))
 					if !ok.SignatureValid {
 						t.Error("the signature is not valid")
 					}
 					_, err := c.Verify(ctx, &kms.VerifyInput{KeyId: other.KeyId, Message: in, MessageType: kind, SigningAlgorithm: algorithm, Signature: out.Signature})
-					wantError(t, err, "KMSInvalidSignatureException")
+					apitest.WantError(t, err, "KMSInvalidSignatureException")
 					if !raw {
 						_, err = c.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: in[1:], MessageType: kind, SigningAlgorithm: algorithm})
-						wantError(t, err, "ValidationException", "Digest is invalid length for algorithm "+string(algorithm)+".")
+						apitest.WantError(t, err, "ValidationException", "Digest is invalid length for algorithm "+string(algorithm)+".")
 					}
 				}
 			}
@@ -145,11 +146,11 @@ func TestSign(t *testing.T) {
 				wrong = types.SigningAlgorithmSpecEcdsaSha512
 			}
 			_, err := c.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: []byte("x"), SigningAlgorithm: wrong})
-			wantError(t, err, "InvalidKeyUsageException", "Algorithm "+string(wrong)+" is incompatible with key spec "+string(spec)+".")
+			apitest.WantError(t, err, "InvalidKeyUsageException", "Algorithm "+string(wrong)+" is incompatible with key spec "+string(spec)+".")
 			_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x")})
-			wantError(t, err, "InvalidKeyUsageException", *k.Arn+" key usage is SIGN_VERIFY which is not valid for Encrypt.")
+			apitest.WantError(t, err, "InvalidKeyUsageException", *k.Arn+" key usage is SIGN_VERIFY which is not valid for Encrypt.")
 			_, err = c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId})
-			wantError(t, err, "UnsupportedOperationException")
+			apitest.WantError(t, err, "UnsupportedOperationException")
 		})
 	}
 }
@@ -160,22 +161,22 @@ func TestMac(t *testing.T) {
 	for spec, size := range map[types.KeySpec]int{"HMAC_224": 28, "HMAC_256": 32, "HMAC_384": 48, "HMAC_512": 64} {
 		k, other := newKeyOf(t, c, spec, types.KeyUsageTypeGenerateVerifyMac), newKeyOf(t, c, spec, types.KeyUsageTypeGenerateVerifyMac)
 		algorithm := k.MacAlgorithms[0]
-		out := must[*kms.GenerateMacOutput](t)(c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: algorithm}))
+		out := apitest.Must[*kms.GenerateMacOutput](t)(c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: algorithm}))
 		if len(out.Mac) != size {
 			t.Errorf("%s: a MAC of %d bytes", spec, len(out.Mac))
 		}
-		must[*kms.VerifyMacOutput](t)(c.VerifyMac(ctx, &kms.VerifyMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: algorithm, Mac: out.Mac}))
+		apitest.Must[*kms.VerifyMacOutput](t)(c.VerifyMac(ctx, &kms.VerifyMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: algorithm, Mac: out.Mac}))
 		_, err := c.VerifyMac(ctx, &kms.VerifyMacInput{KeyId: other.KeyId, Message: []byte("m"), MacAlgorithm: algorithm, Mac: out.Mac})
-		wantError(t, err, "KMSInvalidMacException")
+		apitest.WantError(t, err, "KMSInvalidMacException")
 		_, err = c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: k.KeyId})
-		wantError(t, err, "UnsupportedOperationException")
+		apitest.WantError(t, err, "UnsupportedOperationException")
 	}
 	k := newKeyOf(t, c, "HMAC_256", types.KeyUsageTypeGenerateVerifyMac)
 	_, err := c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: types.MacAlgorithmSpecHmacSha512})
-	wantError(t, err, "InvalidKeyUsageException", "Algorithm HMAC_SHA_512 is incompatible with key spec HMAC_256.")
-	before := must[*kms.GenerateMacOutput](t)(c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256}))
+	apitest.WantError(t, err, "InvalidKeyUsageException", "Algorithm HMAC_SHA_512 is incompatible with key spec HMAC_256.")
+	before := apitest.Must[*kms.GenerateMacOutput](t)(c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256}))
 	srv.Restart()
-	must[*kms.VerifyMacOutput](t)(srv.KMS(region).VerifyMac(ctx, &kms.VerifyMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Mac: before.Mac}))
+	apitest.Must[*kms.VerifyMacOutput](t)(srv.KMS(region).VerifyMac(ctx, &kms.VerifyMacInput{KeyId: k.KeyId, Message: []byte("m"), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Mac: before.Mac}))
 	if hmac.Equal(before.Mac, make([]byte, 32)) {
 		t.Error("the MAC is zero")
 	}
@@ -184,42 +185,42 @@ func TestMac(t *testing.T) {
 func TestRSAEncryption(t *testing.T) {
 	c := kagimoritest.Start(t).KMS(region)
 	k := newKeyOf(t, c, "RSA_2048", types.KeyUsageTypeEncryptDecrypt)
-	key := must[any](t)(x509.ParsePKIXPublicKey(publicKey(t, c, k.KeyId).PublicKey)).(*rsa.PublicKey)
+	key := apitest.Must[any](t)(x509.ParsePKIXPublicKey(publicKey(t, c, k.KeyId).PublicKey)).(*rsa.PublicKey)
 	for algorithm, a := range map[types.EncryptionAlgorithmSpec]struct {
 		hash func() hash.Hash
 		max  int
 	}{"RSAES_OAEP_SHA_1": {sha1.New, 214}, "RSAES_OAEP_SHA_256": {sha256.New, 190}} {
-		outside := must[[]byte](t)(rsa.EncryptOAEP(a.hash(), rand.Reader, key, []byte("x"), nil))
-		inside := must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: make([]byte, a.max), EncryptionAlgorithm: algorithm}))
+		outside := apitest.Must[[]byte](t)(rsa.EncryptOAEP(a.hash(), rand.Reader, key, []byte("x"), nil))
+		inside := apitest.Must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: make([]byte, a.max), EncryptionAlgorithm: algorithm}))
 		for blob, want := range map[string][]byte{string(outside): []byte("x"), string(inside.CiphertextBlob): make([]byte, a.max)} {
-			out := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, CiphertextBlob: []byte(blob), EncryptionAlgorithm: algorithm}))
+			out := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, CiphertextBlob: []byte(blob), EncryptionAlgorithm: algorithm}))
 			if !bytes.Equal(out.Plaintext, want) || out.KeyMaterialId != nil || out.EncryptionAlgorithm != algorithm {
 				t.Errorf("%s: %s", algorithm, asJSON(t, out))
 			}
 		}
 		_, err := c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: make([]byte, a.max+1), EncryptionAlgorithm: algorithm})
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 		_, err = c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x"), EncryptionAlgorithm: algorithm, EncryptionContext: map[string]string{"a": "b"}})
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
 	blob := encryptWithAlgorithm(t, c, k.KeyId, "RSAES_OAEP_SHA_1")
 	_, err := c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, CiphertextBlob: blob, EncryptionAlgorithm: "RSAES_OAEP_SHA_256"})
-	wantError(t, err, "InvalidCiphertextException")
+	apitest.WantError(t, err, "InvalidCiphertextException")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, CiphertextBlob: blob})
-	wantError(t, err, "InvalidKeyUsageException", "Algorithm SYMMETRIC_DEFAULT is incompatible with key spec RSA_2048.")
+	apitest.WantError(t, err, "InvalidKeyUsageException", "Algorithm SYMMETRIC_DEFAULT is incompatible with key spec RSA_2048.")
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob, EncryptionAlgorithm: "RSAES_OAEP_SHA_1"})
-	wantError(t, err, "InvalidCiphertextException")
+	apitest.WantError(t, err, "InvalidCiphertextException")
 	_, err = c.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: k.KeyId, KeySpec: types.DataKeySpecAes256})
-	wantError(t, err, "InvalidKeyUsageException", *k.Arn+" key usage is ENCRYPT_DECRYPT which is not valid for GenerateDataKey.")
+	apitest.WantError(t, err, "InvalidKeyUsageException", *k.Arn+" key usage is ENCRYPT_DECRYPT which is not valid for GenerateDataKey.")
 
 	// From one kind of key to another.
 	symmetric := newKey(t, c)
-	moved := must[*kms.ReEncryptOutput](t)(c.ReEncrypt(ctx, &kms.ReEncryptInput{CiphertextBlob: blob, SourceKeyId: k.KeyId, SourceEncryptionAlgorithm: "RSAES_OAEP_SHA_1", DestinationKeyId: symmetric.KeyId}))
-	back := must[*kms.ReEncryptOutput](t)(c.ReEncrypt(ctx, &kms.ReEncryptInput{CiphertextBlob: moved.CiphertextBlob, DestinationKeyId: k.KeyId, DestinationEncryptionAlgorithm: "RSAES_OAEP_SHA_256"}))
+	moved := apitest.Must[*kms.ReEncryptOutput](t)(c.ReEncrypt(ctx, &kms.ReEncryptInput{CiphertextBlob: blob, SourceKeyId: k.KeyId, SourceEncryptionAlgorithm: "RSAES_OAEP_SHA_1", DestinationKeyId: symmetric.KeyId}))
+	back := apitest.Must[*kms.ReEncryptOutput](t)(c.ReEncrypt(ctx, &kms.ReEncryptInput{CiphertextBlob: moved.CiphertextBlob, DestinationKeyId: k.KeyId, DestinationEncryptionAlgorithm: "RSAES_OAEP_SHA_256"}))
 	if moved.SourceKeyMaterialId != nil || moved.DestinationKeyMaterialId == nil || back.SourceKeyMaterialId == nil || back.DestinationKeyMaterialId != nil {
 		t.Errorf("materials of %s and %s", asJSON(t, moved), asJSON(t, back))
 	}
-	out := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, CiphertextBlob: back.CiphertextBlob, EncryptionAlgorithm: "RSAES_OAEP_SHA_256"}))
+	out := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: k.KeyId, CiphertextBlob: back.CiphertextBlob, EncryptionAlgorithm: "RSAES_OAEP_SHA_256"}))
 	if string(out.Plaintext) != "x" {
 		t.Errorf("it came out as %q", out.Plaintext)
 	}
@@ -227,7 +228,7 @@ func TestRSAEncryption(t *testing.T) {
 
 func encryptWithAlgorithm(t *testing.T, c *kms.Client, id *string, algorithm types.EncryptionAlgorithmSpec) []byte {
 	t.Helper()
-	return must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{KeyId: id, Plaintext: []byte("x"), EncryptionAlgorithm: algorithm})).CiphertextBlob
+	return apitest.Must[*kms.EncryptOutput](t)(c.Encrypt(ctx, &kms.EncryptInput{KeyId: id, Plaintext: []byte("x"), EncryptionAlgorithm: algorithm})).CiphertextBlob
 }
 
 func TestKeyAgreement(t *testing.T) {
@@ -235,14 +236,14 @@ func TestKeyAgreement(t *testing.T) {
 	for spec, size := range map[types.KeySpec]int{"ECC_NIST_P256": 32, "ECC_NIST_P384": 48, "ECC_NIST_P521": 66, "SM2": 32} {
 		one, two := newKeyOf(t, c, spec, types.KeyUsageTypeKeyAgreement), newKeyOf(t, c, spec, types.KeyUsageTypeKeyAgreement)
 		derive := func(own, peer *types.KeyMetadata) []byte {
-			return must[*kms.DeriveSharedSecretOutput](t)(c.DeriveSharedSecret(ctx, &kms.DeriveSharedSecretInput{KeyId: own.KeyId, KeyAgreementAlgorithm: types.KeyAgreementAlgorithmSpecEcdh,
+			return apitest.Must[*kms.DeriveSharedSecretOutput](t)(c.DeriveSharedSecret(ctx, &kms.DeriveSharedSecretInput{KeyId: own.KeyId, KeyAgreementAlgorithm: types.KeyAgreementAlgorithmSpecEcdh,
 				PublicKey: publicKey(t, c, peer.KeyId).PublicKey})).SharedSecret
 		}
 		if a, b := derive(one, two), derive(two, one); !bytes.Equal(a, b) || len(a) != size {
 			t.Errorf("%s: secrets of %d and %d bytes", spec, len(a), len(b))
 		}
 		_, err := c.DeriveSharedSecret(ctx, &kms.DeriveSharedSecretInput{KeyId: one.KeyId, KeyAgreementAlgorithm: types.KeyAgreementAlgorithmSpecEcdh, PublicKey: []byte("none")})
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
 }
 
@@ -251,9 +252,9 @@ func TestEncapsulate(t *testing.T) {
 	for spec, size := range map[types.KeySpec]int{"ML_KEM_512": 768, "ML_KEM_768": 1088, "ML_KEM_1024": 1568} {
 		k := newKeyOf(t, c, spec, types.KeyUsageTypeEncapsulateDecapsulate)
 		algorithm := k.EncapsulationAlgorithms[0]
-		out := must[*kms.EncapsulateOutput](t)(c.Encapsulate(ctx, &kms.EncapsulateInput{KeyId: k.KeyId, EncapsulationAlgorithm: algorithm}))
+		out := apitest.Must[*kms.EncapsulateOutput](t)(c.Encapsulate(ctx, &kms.EncapsulateInput{KeyId: k.KeyId, EncapsulationAlgorithm: algorithm}))
 		opened := func(blob []byte) []byte {
-			return must[*kms.DecapsulateOutput](t)(c.Decapsulate(ctx, &kms.DecapsulateInput{KeyId: k.KeyId, EncapsulationAlgorithm: algorithm, SharedSecretCiphertextBlob: blob})).SharedSecret
+			return apitest.Must[*kms.DecapsulateOutput](t)(c.Decapsulate(ctx, &kms.DecapsulateInput{KeyId: k.KeyId, EncapsulationAlgorithm: algorithm, SharedSecretCiphertextBlob: blob})).SharedSecret
 		}
 		if !bytes.Equal(opened(out.SharedSecretCiphertextBlob), out.SharedSecret) || len(out.SharedSecretCiphertextBlob) != size || len(out.SharedSecret) != 32 {
 			t.Errorf("%s: a secret of %d bytes in %d", spec, len(out.SharedSecret), len(out.SharedSecretCiphertextBlob))
@@ -265,13 +266,13 @@ func TestEncapsulate(t *testing.T) {
 			}
 			_, err := asn1.Unmarshal(publicKey(t, c, k.KeyId).PublicKey, &info)
 			wantOK(t, err)
-			secret, blob := must[*mlkem.EncapsulationKey768](t)(mlkem.NewEncapsulationKey768(info.Key.Bytes)).Encapsulate()
+			secret, blob := apitest.Must[*mlkem.EncapsulationKey768](t)(mlkem.NewEncapsulationKey768(info.Key.Bytes)).Encapsulate()
 			if !bytes.Equal(opened(blob), secret) {
 				t.Error("the secrets differ")
 			}
 		}
 		_, err := c.Decapsulate(ctx, &kms.DecapsulateInput{KeyId: k.KeyId, EncapsulationAlgorithm: algorithm, SharedSecretCiphertextBlob: out.SharedSecretCiphertextBlob[1:]})
-		wantError(t, err, "InvalidCiphertextException")
+		apitest.WantError(t, err, "InvalidCiphertextException")
 	}
 }
 
@@ -282,20 +283,20 @@ func TestDataKeyPairs(t *testing.T) {
 	for _, spec := range types.DataKeyPairSpec("").Values() {
 		t.Run(string(spec), func(t *testing.T) {
 			t.Parallel()
-			out := must[*kms.GenerateDataKeyPairOutput](t)(c.GenerateDataKeyPair(ctx, &kms.GenerateDataKeyPairInput{KeyId: k.KeyId, KeyPairSpec: spec, EncryptionContext: context}))
-			plain := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: out.PrivateKeyCiphertextBlob, EncryptionContext: context})).Plaintext
+			out := apitest.Must[*kms.GenerateDataKeyPairOutput](t)(c.GenerateDataKeyPair(ctx, &kms.GenerateDataKeyPairInput{KeyId: k.KeyId, KeyPairSpec: spec, EncryptionContext: context}))
+			plain := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: out.PrivateKeyCiphertextBlob, EncryptionContext: context})).Plaintext
 			if !bytes.Equal(plain, out.PrivateKeyPlaintext) || out.KeyPairSpec != spec || *out.KeyMaterialId != *k.CurrentKeyMaterialId {
 				t.Error("the private key does not come back")
 			}
 			if key, err := smx509.ParsePKCS8PrivateKey(plain); err == nil {
-				public := must[[]byte](t)(smx509.MarshalPKIXPublicKey(key.(crypto.Signer).Public()))
+				public := apitest.Must[[]byte](t)(smx509.MarshalPKIXPublicKey(key.(crypto.Signer).Public()))
 				if !bytes.Equal(public, out.PublicKey) {
 					t.Error("the public key is of another private key")
 				}
 			} else if spec != "ECC_SECG_P256K1" && !strings.HasPrefix(string(spec), "ML_") {
 				t.Error(err)
 			}
-			hidden := must[*kms.GenerateDataKeyPairWithoutPlaintextOutput](t)(c.GenerateDataKeyPairWithoutPlaintext(ctx, &kms.GenerateDataKeyPairWithoutPlaintextInput{KeyId: k.KeyId, KeyPairSpec: spec}))
+			hidden := apitest.Must[*kms.GenerateDataKeyPairWithoutPlaintextOutput](t)(c.GenerateDataKeyPairWithoutPlaintext(ctx, &kms.GenerateDataKeyPairWithoutPlaintextInput{KeyId: k.KeyId, KeyPairSpec: spec}))
 			if bytes.Equal(hidden.PublicKey, out.PublicKey) {
 				t.Error("the same pair twice")
 			}
@@ -303,7 +304,7 @@ func TestDataKeyPairs(t *testing.T) {
 	}
 	asymmetric := newKeyOf(t, c, "RSA_2048", types.KeyUsageTypeEncryptDecrypt)
 	_, err := c.GenerateDataKeyPair(ctx, &kms.GenerateDataKeyPairInput{KeyId: asymmetric.KeyId, KeyPairSpec: types.DataKeyPairSpecEccNistP256})
-	wantError(t, err, "InvalidKeyUsageException")
+	apitest.WantError(t, err, "InvalidKeyUsageException")
 	_, err = c.GenerateDataKeyPair(ctx, &kms.GenerateDataKeyPairInput{KeyId: k.KeyId, KeyPairSpec: types.DataKeyPairSpecEccNistP256, DryRun: aws.Bool(true)})
-	wantError(t, err, "DryRunOperationException")
+	apitest.WantError(t, err, "DryRunOperationException")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -23,8 +24,8 @@ func TestConditionKeys(t *testing.T) {
 	name := aws.String("subject")
 	c := user.KMS(region)
 	key, other := a.key(""), a.key("")
-	must[*kms.CreateAliasOutput](t)(a.root.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/app"), TargetKeyId: &key}))
-	must[*kms.TagResourceOutput](t)(a.root.KMS(region).TagResource(ctx, &kms.TagResourceInput{KeyId: &key, Tags: []types.Tag{{TagKey: aws.String("Team"), TagValue: aws.String("red")}}}))
+	apitest.Must[*kms.CreateAliasOutput](t)(a.root.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/app"), TargetKeyId: &key}))
+	apitest.Must[*kms.TagResourceOutput](t)(a.root.KMS(region).TagResource(ctx, &kms.TagResourceInput{KeyId: &key, Tags: []types.Tag{{TagKey: aws.String("Team"), TagValue: aws.String("red")}}}))
 	blob := encrypt(t, a.root.KMS(region), &key, "x", nil)
 
 	encryptWith := func(id string) func() error {
@@ -95,10 +96,10 @@ func TestConditionKeys(t *testing.T) {
 			return err
 		}
 	}
-	must[*kms.EncryptOutput](t)(a.root.KMS(region).Encrypt(ctx, &kms.EncryptInput{KeyId: &other, Plaintext: []byte("x")}))
+	apitest.Must[*kms.EncryptOutput](t)(a.root.KMS(region).Encrypt(ctx, &kms.EncryptInput{KeyId: &other, Plaintext: []byte("x")}))
 	unused := a.key("")
 	a.srv.Advance(10 * 24 * time.Hour)
-	must[*kms.EncryptOutput](t)(a.root.KMS(region).Encrypt(ctx, &kms.EncryptInput{KeyId: &other, Plaintext: []byte("x")}))
+	apitest.Must[*kms.EncryptOutput](t)(a.root.KMS(region).Encrypt(ctx, &kms.EncryptInput{KeyId: &other, Plaintext: []byte("x")}))
 
 	ext := newExternal(t, a.root.KMS(region), "", "").KeyId
 	parameters := func(algorithm types.AlgorithmSpec, spec types.WrappingKeySpec) func() error {
@@ -109,7 +110,7 @@ func TestConditionKeys(t *testing.T) {
 	}
 	sha1, sha256 := types.AlgorithmSpecRsaesOaepSha1, types.AlgorithmSpecRsaesOaepSha256
 	rsa2048, rsa4096 := types.WrappingKeySpecRsa2048, types.WrappingKeySpecRsa4096
-	p := must[*kms.GetParametersForImportOutput](t)(a.root.KMS(region).GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: ext, WrappingAlgorithm: sha256, WrappingKeySpec: rsa2048}))
+	p := apitest.Must[*kms.GetParametersForImportOutput](t)(a.root.KMS(region).GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: ext, WrappingAlgorithm: sha256, WrappingKeySpec: rsa2048}))
 	imported := func(days int) func() error {
 		in := &kms.ImportKeyMaterialInput{KeyId: ext, ImportToken: p.ImportToken, EncryptedKeyMaterial: wrap(t, sha256, p.PublicKey, make([]byte, 32)), ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire}
 		if days != 0 {
@@ -190,7 +191,7 @@ func TestConditionKeys(t *testing.T) {
 	} {
 		t.Run(test.condition, func(t *testing.T) {
 			policy := document(allow("kms:*", test.condition), allow("sts:*", `"Resource":"*"`))
-			must[*iam.PutUserPolicyOutput](t)(a.root.IAM().PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: name, PolicyName: aws.String("inline"), PolicyDocument: &policy}))
+			apitest.Must[*iam.PutUserPolicyOutput](t)(a.root.IAM().PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: name, PolicyName: aws.String("inline"), PolicyDocument: &policy}))
 			if test.yes != nil {
 				wantOK(t, test.yes())
 			}
@@ -223,14 +224,14 @@ func TestCrossAccount(t *testing.T) {
 		"GetKeyPolicy": second(user.KMS(region).GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &key})),
 		"TagResource":  second(user.KMS(region).TagResource(ctx, &kms.TagResourceInput{KeyId: &key, Tags: []types.Tag{{TagKey: aws.String("a"), TagValue: aws.String("b")}}})),
 	} {
-		wantError(t, err, "AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: kms:%s %s", b.arn("user/worker"), name, hidden))
+		apitest.WantError(t, err, "AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: kms:%s %s", b.arn("user/worker"), name, hidden))
 	}
 	nobody := b.user("nobody", "")
 	wantDenied(t, try(nobody, key, nil), "because no identity-based policy allows the kms:Encrypt action")
 	closed := a.key("")
-	wantError(t, try(user, closed, nil), "AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: kms:Encrypt %s", b.arn("user/worker"), hidden))
+	apitest.WantError(t, try(user, closed, nil), "AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: kms:Encrypt %s", b.arn("user/worker"), hidden))
 	// An alias of another account, by its ARN.
-	must[*kms.CreateAliasOutput](t)(a.root.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/shared"), TargetKeyId: &key}))
+	apitest.Must[*kms.CreateAliasOutput](t)(a.root.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/shared"), TargetKeyId: &key}))
 	wantOK(t, try(user, "arn:aws:kms:"+region+":"+a.id+":alias/shared", nil))
 }
 
@@ -245,8 +246,8 @@ func TestClosedAccount(t *testing.T) {
 	theirs := b.user("theirs", document(allow("kms:*")))
 	wantOK(t, try(user, key, nil))
 	wantOK(t, try(theirs, key, nil))
-	must[*organizations.CloseAccountOutput](t)(a.root.Organizations().CloseAccount(ctx, &organizations.CloseAccountInput{AccountId: &b.id}))
+	apitest.Must[*organizations.CloseAccountOutput](t)(a.root.Organizations().CloseAccount(ctx, &organizations.CloseAccountInput{AccountId: &b.id}))
 	wantDenied(t, try(user, key, nil), "on this resource because")
-	wantError(t, try(theirs, key, nil), "UnrecognizedClientException")
-	wantError(t, try(b.root, key, nil), "UnrecognizedClientException")
+	apitest.WantError(t, try(theirs, key, nil), "UnrecognizedClientException")
+	apitest.WantError(t, try(b.root, key, nil), "UnrecognizedClientException")
 }

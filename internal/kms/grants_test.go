@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -39,12 +40,12 @@ func TestGrantInForce(t *testing.T) {
 	wantOK(t, err)
 	wantDenied(t, decrypt(user, blob, nil))
 	_, err = a.root.KMS(region).RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: made.GrantId})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 
 	// A denial goes before a grant.
 	grant(t, a.root.KMS(region), key, a.arn("user/worker"), nil, types.GrantOperationDecrypt)
 	wantOK(t, decrypt(user, blob, nil))
-	must[*iam.PutUserPolicyOutput](t)(a.root.IAM().PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("no"), PolicyDocument: aws.String(document(deny("kms:Decrypt")))}))
+	apitest.Must[*iam.PutUserPolicyOutput](t)(a.root.IAM().PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("no"), PolicyDocument: aws.String(document(deny("kms:Decrypt")))}))
 	wantDenied(t, decrypt(user, blob, nil), "with an explicit deny in an identity-based policy")
 }
 
@@ -62,7 +63,7 @@ func TestGrantees(t *testing.T) {
 	g := grant(t, root, key, "arn:aws:sts::"+a.id+":assumed-role/batch/one", nil, types.GrantOperationDecrypt)
 	wantOK(t, decrypt(one, blob, nil))
 	wantDenied(t, decrypt(two, blob, nil))
-	must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
+	apitest.Must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
 	grant(t, root, key, a.arn("role/batch"), nil, types.GrantOperationDecrypt)
 	wantOK(t, decrypt(one, blob, nil))
 	wantOK(t, decrypt(two, blob, nil))
@@ -100,7 +101,7 @@ func TestGrantConstraints(t *testing.T) {
 	wantDenied(t, try(user, key, nil))
 	_, err := user.KMS(region).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
 	wantOK(t, err)
-	must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
+	apitest.Must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
 
 	grant(t, root, key, a.arn("user/worker"), &types.GrantConstraints{EncryptionContextEquals: map[string]string{"tenant": "a"}}, types.GrantOperationEncrypt)
 	wantOK(t, try(user, key, map[string]string{"tenant": "a"}))
@@ -122,7 +123,7 @@ func TestGrantConstraints(t *testing.T) {
 		in.KeyId, in.GranteePrincipal = &key, aws.String(a.arn("user/worker"))
 		_, err := root.CreateGrant(ctx, in)
 		t.Log(name)
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
 	for name, in := range map[string]*kms.CreateGrantInput{
 		"no grantee":                     {},
@@ -135,7 +136,7 @@ func TestGrantConstraints(t *testing.T) {
 		in.KeyId, in.Operations = &key, decryptOnly
 		_, err := root.CreateGrant(ctx, in)
 		t.Log(name)
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
 }
 
@@ -186,7 +187,7 @@ func TestRetireGrant(t *testing.T) {
 		if retirer != "" {
 			in.RetiringPrincipal = &retirer
 		}
-		return must[*kms.CreateGrantOutput](t)(a.root.KMS(region).CreateGrant(ctx, in))
+		return apitest.Must[*kms.CreateGrantOutput](t)(a.root.KMS(region).CreateGrant(ctx, in))
 	}
 	retire := func(c kagimoritest.Caller, g *kms.CreateGrantOutput) error {
 		_, err := c.KMS(region).RetireGrant(ctx, &kms.RetireGrantInput{KeyId: &key, GrantId: g.GrantId})
@@ -197,7 +198,7 @@ func TestRetireGrant(t *testing.T) {
 	wantDenied(t, retire(all, g)) // the grantee, but not for RetireGrant
 	wantDenied(t, retire(foreign, g))
 	wantOK(t, retire(retiring, g))
-	wantError(t, retire(retiring, g), "NotFoundException")
+	apitest.WantError(t, retire(retiring, g), "NotFoundException")
 	wantOK(t, retire(delegate, make("")))
 	wantOK(t, retire(a.root, make("")))
 	wantOK(t, retire(all, make("", types.GrantOperationRetireGrant)))
@@ -208,15 +209,15 @@ func TestRetireGrant(t *testing.T) {
 
 	for _, in := range []*kms.RetireGrantInput{{}, {GrantToken: g.GrantToken, GrantId: g.GrantId}, {KeyId: &key}} {
 		_, err := a.root.KMS(region).RetireGrant(ctx, in)
-		wantError(t, err, "ValidationException")
+		apitest.WantError(t, err, "ValidationException")
 	}
 	_, err = a.root.KMS(region).RetireGrant(ctx, &kms.RetireGrantInput{GrantToken: aws.String("AAAA")})
-	wantError(t, err, "InvalidGrantTokenException")
+	apitest.WantError(t, err, "InvalidGrantTokenException")
 	_, err = a.root.KMS("us-east-1").RetireGrant(ctx, &kms.RetireGrantInput{GrantToken: make("").GrantToken})
-	wantError(t, err, "InvalidGrantTokenException")
+	apitest.WantError(t, err, "InvalidGrantTokenException")
 	g = make("")
 	_, err = a.root.KMS(region).RetireGrant(ctx, &kms.RetireGrantInput{GrantToken: g.GrantToken, DryRun: aws.Bool(true)})
-	wantError(t, err, "DryRunOperationException")
+	apitest.WantError(t, err, "DryRunOperationException")
 	wantOK(t, try(all, key, nil))
 }
 
@@ -228,15 +229,15 @@ func TestGrantNames(t *testing.T) {
 	key := a.key("")
 	in := &kms.CreateGrantInput{KeyId: &key, Name: aws.String("batch"), GranteePrincipal: aws.String(a.arn("user/worker")),
 		Operations: []types.GrantOperation{types.GrantOperationDecrypt, types.GrantOperationEncrypt}}
-	first := must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
-	again := must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
+	first := apitest.Must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
+	again := apitest.Must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
 	if *first.GrantId != *again.GrantId || *first.GrantToken == *again.GrantToken {
 		t.Errorf("%s and %s", asJSON(t, first), asJSON(t, again))
 	}
 	in.Operations = in.Operations[:1]
-	other := must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
+	other := apitest.Must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
 	in.Name = nil
-	unnamed := must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
+	unnamed := apitest.Must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, in))
 	if *other.GrantId == *first.GrantId || *unnamed.GrantId == *other.GrantId {
 		t.Error("other grants have the same id")
 	}
@@ -247,7 +248,7 @@ func TestGrantNames(t *testing.T) {
 	}
 	damaged := strings.Repeat("A", len(*first.GrantToken)-4) + (*first.GrantToken)[len(*first.GrantToken)-4:]
 	_, err := root.Encrypt(ctx, &kms.EncryptInput{KeyId: &key, Plaintext: []byte("x"), GrantTokens: []string{damaged}})
-	wantError(t, err, "InvalidGrantTokenException")
+	apitest.WantError(t, err, "InvalidGrantTokenException")
 }
 
 func TestListGrants(t *testing.T) {
@@ -260,24 +261,24 @@ func TestListGrants(t *testing.T) {
 	b.user("retiring", "")
 	ids := []string{}
 	for _, name := range []string{"gone", "stays", "stays"} {
-		out := must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, &kms.CreateGrantInput{KeyId: &key, GranteePrincipal: aws.String(a.arn("user/" + name)),
+		out := apitest.Must[*kms.CreateGrantOutput](t)(root.CreateGrant(ctx, &kms.CreateGrantInput{KeyId: &key, GranteePrincipal: aws.String(a.arn("user/" + name)),
 			RetiringPrincipal: aws.String(b.arn("user/retiring")), Operations: []types.GrantOperation{types.GrantOperationDecrypt}}))
 		ids = append(ids, *out.GrantId)
 	}
 	grant(t, root, other, a.arn("user/stays"), nil, types.GrantOperationDecrypt)
 
 	c := a.root.IAM()
-	gone := *must[*iam.GetUserOutput](t)(c.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("gone")})).User.UserId
-	keys := must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: aws.String("gone")}))
-	must[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: aws.String("gone"), AccessKeyId: keys.AccessKeyMetadata[0].AccessKeyId}))
-	must[*iam.DeleteUserOutput](t)(c.DeleteUser(ctx, &iam.DeleteUserInput{UserName: aws.String("gone")}))
+	gone := *apitest.Must[*iam.GetUserOutput](t)(c.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("gone")})).User.UserId
+	keys := apitest.Must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: aws.String("gone")}))
+	apitest.Must[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: aws.String("gone"), AccessKeyId: keys.AccessKeyMetadata[0].AccessKeyId}))
+	apitest.Must[*iam.DeleteUserOutput](t)(c.DeleteUser(ctx, &iam.DeleteUserInput{UserName: aws.String("gone")}))
 	namesake := a.user("gone", "")
 	wantDenied(t, decrypt(namesake, encrypt(t, root, &key, "x", nil), nil))
 
 	var got []types.GrantListEntry
 	pages := 0
 	for p := kms.NewListGrantsPaginator(root, &kms.ListGrantsInput{KeyId: &key, Limit: aws.Int32(2)}); p.HasMorePages(); pages++ {
-		got = append(got, must[*kms.ListGrantsOutput](t)(p.NextPage(ctx)).Grants...)
+		got = append(got, apitest.Must[*kms.ListGrantsOutput](t)(p.NextPage(ctx)).Grants...)
 	}
 	if len(got) != 3 || pages != 2 {
 		t.Fatalf("%d grants in %d pages", len(got), pages)
@@ -297,7 +298,7 @@ func TestListGrants(t *testing.T) {
 		a.arn("user/stays"): {GranteePrincipal: aws.String(a.arn("user/stays"))}, ids[1]: {GrantId: &ids[1]}, gone: {GranteePrincipal: &gone}, a.arn("user/gone"): {GranteePrincipal: aws.String(a.arn("user/gone"))},
 	} {
 		in.KeyId = &key
-		n := len(must[*kms.ListGrantsOutput](t)(root.ListGrants(ctx, in)).Grants)
+		n := len(apitest.Must[*kms.ListGrantsOutput](t)(root.ListGrants(ctx, in)).Grants)
 		if want := map[string]int{a.arn("user/stays"): 2, ids[1]: 1, gone: 1, a.arn("user/gone"): 0}[name]; n != want {
 			t.Errorf("ListGrants of %s: %d grants, want %d", name, n, want)
 		}
@@ -305,7 +306,7 @@ func TestListGrants(t *testing.T) {
 
 	var retirable []types.GrantListEntry
 	for p := kms.NewListRetirableGrantsPaginator(b.root.KMS(region), &kms.ListRetirableGrantsInput{RetiringPrincipal: aws.String(b.arn("user/retiring")), Limit: aws.Int32(1)}); p.HasMorePages(); {
-		retirable = append(retirable, must[*kms.ListRetirableGrantsOutput](t)(p.NextPage(ctx)).Grants...)
+		retirable = append(retirable, apitest.Must[*kms.ListRetirableGrantsOutput](t)(p.NextPage(ctx)).Grants...)
 	}
 	if len(retirable) != 3 {
 		t.Errorf("%d retirable grants: %s", len(retirable), asJSON(t, retirable))
@@ -356,14 +357,14 @@ func TestGrantsOfDeletedKey(t *testing.T) {
 	key := a.key("")
 	root := a.root.KMS(region)
 	g := grant(t, root, key, a.arn("user/worker"), nil, types.GrantOperationDecrypt)
-	must[*kms.ScheduleKeyDeletionOutput](t)(root.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &key, PendingWindowInDays: aws.Int32(7)}))
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(root.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: &key, PendingWindowInDays: aws.Int32(7)}))
 	_, err := root.CreateGrant(ctx, &kms.CreateGrantInput{KeyId: &key, GranteePrincipal: aws.String(a.arn("user/worker")), Operations: []types.GrantOperation{"Decrypt"}})
-	wantError(t, err, "KMSInvalidStateException")
+	apitest.WantError(t, err, "KMSInvalidStateException")
 	a.srv.Advance(8 * 24 * 3600e9)
 	_, err = root.ListGrants(ctx, &kms.ListGrantsInput{KeyId: &key})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 	_, err = root.RetireGrant(ctx, &kms.RetireGrantInput{GrantToken: g.GrantToken})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 }
 
 // TestRevocationIsBounded: while others call all the time, the call after an
@@ -389,27 +390,27 @@ func TestRevocationIsBounded(t *testing.T) {
 		}()
 	}
 	people := a.root.IAM()
-	must[*iam.CreateGroupOutput](t)(people.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("g")}))
-	must[*iam.AddUserToGroupOutput](t)(people.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: aws.String("g"), UserName: aws.String("worker")}))
+	apitest.Must[*iam.CreateGroupOutput](t)(people.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("g")}))
+	apitest.Must[*iam.AddUserToGroupOutput](t)(people.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: aws.String("g"), UserName: aws.String("worker")}))
 	encryptDoc := aws.String(document(allow("kms:Encrypt")))
 	for round := range 8 {
 		g := grant(t, root, key, a.arn("user/worker"), nil, types.GrantOperationEncrypt)
 		wantOK(t, try(user, key, nil))
-		must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
+		apitest.Must[*kms.RevokeGrantOutput](t)(root.RevokeGrant(ctx, &kms.RevokeGrantInput{KeyId: &key, GrantId: g.GrantId}))
 		wantDenied(t, try(user, key, nil))
 
-		must[*iam.PutUserPolicyOutput](t)(people.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("p"), PolicyDocument: encryptDoc}))
+		apitest.Must[*iam.PutUserPolicyOutput](t)(people.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("p"), PolicyDocument: encryptDoc}))
 		wantOK(t, try(user, key, nil))
-		must[*iam.DeleteUserPolicyOutput](t)(people.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("p")}))
+		apitest.Must[*iam.DeleteUserPolicyOutput](t)(people.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("worker"), PolicyName: aws.String("p")}))
 		wantDenied(t, try(user, key, nil))
 
-		must[*iam.PutGroupPolicyOutput](t)(people.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: aws.String("g"), PolicyName: aws.String("p"), PolicyDocument: encryptDoc}))
+		apitest.Must[*iam.PutGroupPolicyOutput](t)(people.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: aws.String("g"), PolicyName: aws.String("p"), PolicyDocument: encryptDoc}))
 		wantOK(t, try(user, key, nil))
-		must[*kms.PutKeyPolicyOutput](t)(root.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root"))), deny("kms:Encrypt", principal(a.arn("user/worker")))))}))
+		apitest.Must[*kms.PutKeyPolicyOutput](t)(root.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root"))), deny("kms:Encrypt", principal(a.arn("user/worker")))))}))
 		wantDenied(t, try(user, key, nil), "with an explicit deny in a resource-based policy")
-		must[*kms.PutKeyPolicyOutput](t)(root.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root")))))}))
+		apitest.Must[*kms.PutKeyPolicyOutput](t)(root.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root")))))}))
 		wantOK(t, try(user, key, nil))
-		must[*iam.DeleteGroupPolicyOutput](t)(people.DeleteGroupPolicy(ctx, &iam.DeleteGroupPolicyInput{GroupName: aws.String("g"), PolicyName: aws.String("p")}))
+		apitest.Must[*iam.DeleteGroupPolicyOutput](t)(people.DeleteGroupPolicy(ctx, &iam.DeleteGroupPolicyInput{GroupName: aws.String("g"), PolicyName: aws.String("p")}))
 		wantDenied(t, try(user, key, nil))
 		if t.Failed() {
 			t.Fatalf("in round %d", round)

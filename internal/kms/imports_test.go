@@ -19,6 +19,7 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 	"github.com/emmansun/gmsm/smx509"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/internal/keymaterial"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
@@ -26,7 +27,7 @@ import (
 // wrap wraps material for an import, as its owner does.
 func wrap(t *testing.T, algorithm types.AlgorithmSpec, public, material []byte) []byte {
 	t.Helper()
-	return must[[]byte](t)(keymaterial.Wrap(string(algorithm), public, material))
+	return apitest.Must[[]byte](t)(keymaterial.Wrap(string(algorithm), public, material))
 }
 
 // imports brings material into a key.
@@ -36,7 +37,7 @@ func imports(t *testing.T, c *kms.Client, id *string, algorithm types.AlgorithmS
 	if algorithm == types.AlgorithmSpecSm2pke {
 		spec = types.WrappingKeySpecSm2
 	}
-	p := must[*kms.GetParametersForImportOutput](t)(c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: id, WrappingAlgorithm: algorithm, WrappingKeySpec: spec}))
+	p := apitest.Must[*kms.GetParametersForImportOutput](t)(c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: id, WrappingAlgorithm: algorithm, WrappingKeySpec: spec}))
 	in := &kms.ImportKeyMaterialInput{KeyId: id, ImportToken: p.ImportToken, EncryptedKeyMaterial: wrap(t, algorithm, p.PublicKey, material), ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire}
 	if change != nil {
 		change(in)
@@ -46,12 +47,12 @@ func imports(t *testing.T, c *kms.Client, id *string, algorithm types.AlgorithmS
 
 func newExternal(t *testing.T, c *kms.Client, spec types.KeySpec, usage types.KeyUsageType) *types.KeyMetadata {
 	t.Helper()
-	return must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: spec, KeyUsage: usage, Origin: types.OriginTypeExternal})).KeyMetadata
+	return apitest.Must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: spec, KeyUsage: usage, Origin: types.OriginTypeExternal})).KeyMetadata
 }
 
 func describe(t *testing.T, c *kms.Client, id *string) *types.KeyMetadata {
 	t.Helper()
-	return must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: id})).KeyMetadata
+	return apitest.Must[*kms.DescribeKeyOutput](t)(c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: id})).KeyMetadata
 }
 
 // TestImportSymmetric is the life of a key whose material its owner keeps.
@@ -63,7 +64,7 @@ func TestImportSymmetric(t *testing.T) {
 		t.Errorf("a new key is %s", asJSON(t, k))
 	}
 	_, err := c.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x")})
-	wantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
+	apitest.WantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
 	first, later := make([]byte, 32), make([]byte, 32)
 	rand.Read(first)
 	rand.Read(later)
@@ -71,7 +72,7 @@ func TestImportSymmetric(t *testing.T) {
 	until := func(in *kms.ImportKeyMaterialInput) {
 		in.ExpirationModel, in.ValidTo = types.ExpirationModelTypeKeyMaterialExpires, &expires
 	}
-	out := must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, first, until))
+	out := apitest.Must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, first, until))
 	k = describe(t, c, k.KeyId)
 	if k.KeyState != types.KeyStateEnabled || *k.CurrentKeyMaterialId != *out.KeyMaterialId || k.ExpirationModel != types.ExpirationModelTypeKeyMaterialExpires || !k.ValidTo.Equal(expires.Truncate(time.Second)) {
 		t.Errorf("with material it is %s", asJSON(t, k))
@@ -80,34 +81,34 @@ func TestImportSymmetric(t *testing.T) {
 
 	// A second material waits for a rotation.
 	_, err = imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha1, later, nil)
-	wantError(t, err, "IncorrectKeyMaterialException")
+	apitest.WantError(t, err, "IncorrectKeyMaterialException")
 	asNew := func(in *kms.ImportKeyMaterialInput) {
 		in.ImportType, in.KeyMaterialDescription = types.ImportTypeNewKeyMaterial, aws.String("second")
 	}
-	next := must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha1, later, asNew))
+	next := apitest.Must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha1, later, asNew))
 	third := make([]byte, 32)
 	_, err = imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, third, asNew)
-	wantError(t, err, "KMSInvalidStateException", "New key material (id: "+materialIDOf(err)+") cannot be imported into KMS key "+*k.KeyId+", because another key material (id: "+*next.KeyMaterialId+") is pending rotation.")
-	list := must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})).Rotations
+	apitest.WantError(t, err, "KMSInvalidStateException", "New key material (id: "+materialIDOf(err)+") cannot be imported into KMS key "+*k.KeyId+", because another key material (id: "+*next.KeyMaterialId+") is pending rotation.")
+	list := apitest.Must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})).Rotations
 	if len(list) != 2 || list[0].KeyMaterialState != types.KeyMaterialStateCurrent || list[1].KeyMaterialState != types.KeyMaterialStatePendingRotation || *list[1].KeyMaterialDescription != "second" {
 		t.Errorf("materials %s", asJSON(t, list))
 	}
-	must[*kms.RotateKeyOnDemandOutput](t)(c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.RotateKeyOnDemandOutput](t)(c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId}))
 	_, err = c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId})
-	wantError(t, err, "KMSInvalidStateException", "No available key material pending rotation for the key: "+*k.Arn+".")
+	apitest.WantError(t, err, "KMSInvalidStateException", "No available key material pending rotation for the key: "+*k.Arn+".")
 	if got := describe(t, c, k.KeyId); *got.CurrentKeyMaterialId != *next.KeyMaterialId {
 		t.Errorf("after the rotation the current material is %s", *got.CurrentKeyMaterialId)
 	}
 	newer := encrypt(t, c, k.KeyId, "y", nil)
 	_, err = c.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId})
-	wantError(t, err, "UnsupportedOperationException", *k.Arn+" origin is EXTERNAL which is not valid for this operation.")
+	apitest.WantError(t, err, "UnsupportedOperationException", *k.Arn+" origin is EXTERNAL which is not valid for this operation.")
 
 	// The first one expires on time, and the key needs it back.
 	srv.Advance(100*24*time.Hour - time.Minute)
 	wantOK(t, second(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob})))
 	srv.Advance(2 * time.Minute)
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: newer})
-	wantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
+	apitest.WantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
 	events := 0
 	for _, rec := range srv.Records() {
 		if rec["eventName"] == "DeleteExpiredKeyMaterial" {
@@ -118,27 +119,27 @@ func TestImportSymmetric(t *testing.T) {
 		t.Errorf("%d events", events)
 	}
 	_, err = imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, third, nil)
-	wantError(t, err, "IncorrectKeyMaterialException")
-	must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, first, nil))
+	apitest.WantError(t, err, "IncorrectKeyMaterialException")
+	apitest.Must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, first, nil))
 	for _, b := range [][]byte{blob, newer} {
 		wantOK(t, second(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: b})))
 	}
 	// Deleted by hand, also while the key waits for its own deletion.
-	gone := must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
+	gone := apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
 	if *gone.KeyMaterialId != *next.KeyMaterialId || describe(t, c, k.KeyId).KeyState != types.KeyStatePendingImport {
 		t.Errorf("deleted %v", gone.KeyMaterialId)
 	}
-	must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, later, nil))
-	must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
-	must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId, KeyMaterialId: out.KeyMaterialId}))
-	must[*kms.CancelKeyDeletionOutput](t)(c.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, later, nil))
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
+	apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId, KeyMaterialId: out.KeyMaterialId}))
+	apitest.Must[*kms.CancelKeyDeletionOutput](t)(c.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId}))
 	if got := describe(t, c, k.KeyId).KeyState; got != types.KeyStatePendingImport {
 		t.Errorf("the key is %s", got)
 	}
-	must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
 	srv.Advance(8 * 24 * time.Hour)
 	_, err = c.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 }
 
 // materialIDOf is the material id in the words of a refused import.
@@ -154,15 +155,15 @@ func TestImportKinds(t *testing.T) {
 	c := kagimoritest.Start(t).KMS(region)
 	message := []byte("a message")
 	sum := sha256.Sum256(message)
-	pkcs8 := func(key any) []byte { return must[[]byte](t)(smx509.MarshalPKCS8PrivateKey(key)) }
+	pkcs8 := func(key any) []byte { return apitest.Must[[]byte](t)(smx509.MarshalPKCS8PrivateKey(key)) }
 
 	secret := make([]byte, 40)
 	rand.Read(secret)
-	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 3072))
-	ecKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	rsaKey := apitest.Must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 3072))
+	ecKey := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	wantOK(t, err)
-	smKey := must[*sm2.PrivateKey](t)(sm2.GenerateKey(rand.Reader))
+	smKey := apitest.Must[*sm2.PrivateKey](t)(sm2.GenerateKey(rand.Reader))
 	oaep := []types.AlgorithmSpec{types.AlgorithmSpecRsaesOaepSha1, types.AlgorithmSpecRsaesOaepSha256}
 	both := []types.AlgorithmSpec{types.AlgorithmSpecRsaAesKeyWrapSha1, types.AlgorithmSpecRsaAesKeyWrapSha256}
 
@@ -176,23 +177,23 @@ func TestImportKinds(t *testing.T) {
 		{"HMAC_256", types.KeyUsageTypeGenerateVerifyMac, oaep, secret, func(id *string) bool {
 			m := hmac.New(sha256.New, secret)
 			m.Write(message)
-			return bytes.Equal(m.Sum(nil), must[*kms.GenerateMacOutput](t)(c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: id, Message: message, MacAlgorithm: "HMAC_SHA_256"})).Mac)
+			return bytes.Equal(m.Sum(nil), apitest.Must[*kms.GenerateMacOutput](t)(c.GenerateMac(ctx, &kms.GenerateMacInput{KeyId: id, Message: message, MacAlgorithm: "HMAC_SHA_256"})).Mac)
 		}},
 		{"RSA_3072", types.KeyUsageTypeEncryptDecrypt, both, pkcs8(rsaKey), func(id *string) bool {
-			blob := must[[]byte](t)(rsa.EncryptOAEP(sha256.New(), rand.Reader, &rsaKey.PublicKey, message, nil))
-			out := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: id, CiphertextBlob: blob, EncryptionAlgorithm: "RSAES_OAEP_SHA_256"}))
+			blob := apitest.Must[[]byte](t)(rsa.EncryptOAEP(sha256.New(), rand.Reader, &rsaKey.PublicKey, message, nil))
+			out := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{KeyId: id, CiphertextBlob: blob, EncryptionAlgorithm: "RSAES_OAEP_SHA_256"}))
 			return bytes.Equal(out.Plaintext, message)
 		}},
 		{"ECC_NIST_P256", types.KeyUsageTypeSignVerify, append(oaep, both...), pkcs8(ecKey), func(id *string) bool {
-			sig := must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: id, Message: message, SigningAlgorithm: "ECDSA_SHA_256"})).Signature
+			sig := apitest.Must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: id, Message: message, SigningAlgorithm: "ECDSA_SHA_256"})).Signature
 			return ecdsa.VerifyASN1(&ecKey.PublicKey, sum[:], sig)
 		}},
 		{"ECC_NIST_EDWARDS25519", types.KeyUsageTypeSignVerify, append(oaep, both...), pkcs8(edKey), func(id *string) bool {
-			sig := must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: id, Message: message, SigningAlgorithm: "ED25519_SHA_512"})).Signature
+			sig := apitest.Must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: id, Message: message, SigningAlgorithm: "ED25519_SHA_512"})).Signature
 			return ed25519.Verify(edKey.Public().(ed25519.PublicKey), message, sig)
 		}},
 		{"SM2", types.KeyUsageTypeSignVerify, []types.AlgorithmSpec{types.AlgorithmSpecSm2pke}, pkcs8(smKey), func(id *string) bool {
-			sig := must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: id, Message: message, SigningAlgorithm: "SM2DSA"})).Signature
+			sig := apitest.Must[*kms.SignOutput](t)(c.Sign(ctx, &kms.SignInput{KeyId: id, Message: message, SigningAlgorithm: "SM2DSA"})).Signature
 			return sm2.VerifyASN1WithSM2(&smKey.PublicKey, nil, message, sig)
 		}},
 	} {
@@ -207,8 +208,8 @@ func TestImportKinds(t *testing.T) {
 				t.Errorf("%s under %s: it does not work", test.spec, algorithm)
 			}
 			// Only the same again.
-			must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
-			must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, algorithm, test.material, nil))
+			apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
+			apitest.Must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, algorithm, test.material, nil))
 			if !test.works(k.KeyId) {
 				t.Errorf("%s under %s, again: it does not work", test.spec, algorithm)
 			}
@@ -216,12 +217,12 @@ func TestImportKinds(t *testing.T) {
 	}
 	k := newExternal(t, c, "ECC_NIST_P384", types.KeyUsageTypeSignVerify)
 	_, err = imports(t, c, k.KeyId, oaep[1], pkcs8(ecKey), nil) // of another curve
-	wantError(t, err, "IncorrectKeyMaterialException")
+	apitest.WantError(t, err, "IncorrectKeyMaterialException")
 	k = newExternal(t, c, "RSA_2048", types.KeyUsageTypeSignVerify)
 	_, err = c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: k.KeyId, WrappingAlgorithm: oaep[1], WrappingKeySpec: types.WrappingKeySpecRsa2048})
-	wantError(t, err, "ValidationException")
+	apitest.WantError(t, err, "ValidationException")
 	_, err = c.CreateKey(ctx, &kms.CreateKeyInput{KeySpec: "ML_DSA_44", KeyUsage: types.KeyUsageTypeSignVerify, Origin: types.OriginTypeExternal})
-	wantError(t, err, "ValidationException")
+	apitest.WantError(t, err, "ValidationException")
 }
 
 func TestImportRefusals(t *testing.T) {
@@ -229,7 +230,7 @@ func TestImportRefusals(t *testing.T) {
 	c := srv.KMS(region)
 	k, other, ours := newExternal(t, c, "", ""), newExternal(t, c, "", ""), newKey(t, c)
 	material := make([]byte, 32)
-	p := must[*kms.GetParametersForImportOutput](t)(c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: k.KeyId, WrappingAlgorithm: types.AlgorithmSpecRsaesOaepSha256, WrappingKeySpec: types.WrappingKeySpecRsa4096}))
+	p := apitest.Must[*kms.GetParametersForImportOutput](t)(c.GetParametersForImport(ctx, &kms.GetParametersForImportInput{KeyId: k.KeyId, WrappingAlgorithm: types.AlgorithmSpecRsaesOaepSha256, WrappingKeySpec: types.WrappingKeySpecRsa4096}))
 	if d := p.ParametersValidTo.Sub(srv.Now()); d < 23*time.Hour || d > 24*time.Hour || len(p.ImportToken) > 6144 {
 		t.Errorf("valid for %v, a token of %d bytes", d, len(p.ImportToken))
 	}
@@ -257,11 +258,11 @@ func TestImportRefusals(t *testing.T) {
 		c2.change(in)
 		_, err := c.ImportKeyMaterial(ctx, in)
 		t.Log(name)
-		wantError(t, err, c2.code)
+		apitest.WantError(t, err, c2.code)
 	}
 	srv.Advance(24 * time.Hour)
 	_, err := c.ImportKeyMaterial(ctx, good())
-	wantError(t, err, "ExpiredImportTokenException")
+	apitest.WantError(t, err, "ExpiredImportTokenException")
 	if s := describe(t, c, k.KeyId).KeyState; s != types.KeyStatePendingImport {
 		t.Errorf("the key is %s", s)
 	}
@@ -272,12 +273,12 @@ func TestImportedPublicKey(t *testing.T) {
 	c := kagimoritest.Start(t).KMS(region)
 	k := newExternal(t, c, types.KeySpecEccNistP256, types.KeyUsageTypeSignVerify)
 	_, err := c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: k.KeyId})
-	wantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
-	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, must[[]byte](t)(smx509.MarshalPKCS8PrivateKey(private)), nil))
-	must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
-	out := must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: k.KeyId}))
-	if !private.PublicKey.Equal(must[any](t)(smx509.ParsePKIXPublicKey(out.PublicKey))) {
+	apitest.WantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
+	private := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	apitest.Must[*kms.ImportKeyMaterialOutput](t)(imports(t, c, k.KeyId, types.AlgorithmSpecRsaesOaepSha256, apitest.Must[[]byte](t)(smx509.MarshalPKCS8PrivateKey(private)), nil))
+	apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(c.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
+	out := apitest.Must[*kms.GetPublicKeyOutput](t)(c.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: k.KeyId}))
+	if !private.PublicKey.Equal(apitest.Must[any](t)(smx509.ParsePKIXPublicKey(out.PublicKey))) {
 		t.Error("another public key")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -20,12 +21,12 @@ func newPrimary(t *testing.T, c *kms.Client, change func(*kms.CreateKeyInput)) *
 	if change != nil {
 		change(in)
 	}
-	return must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, in)).KeyMetadata
+	return apitest.Must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, in)).KeyMetadata
 }
 
 func replicate(t *testing.T, c *kms.Client, id *string, to string) *kms.ReplicateKeyOutput {
 	t.Helper()
-	return must[*kms.ReplicateKeyOutput](t)(c.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: id, ReplicaRegion: &to}))
+	return apitest.Must[*kms.ReplicateKeyOutput](t)(c.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: id, ReplicaRegion: &to}))
 }
 
 // regionsOf is the kind of a key, the Region of its primary, and those of the replicas.
@@ -50,9 +51,9 @@ func TestMultiRegion(t *testing.T) {
 		t.Errorf("single-Region key %s", asJSON(t, m))
 	}
 	before := encrypt(t, home, k.KeyId, "before", map[string]string{"a": "b"})
-	must[*kms.EnableKeyRotationOutput](t)(home.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId, RotationPeriodInDays: aws.Int32(100)}))
+	apitest.Must[*kms.EnableKeyRotationOutput](t)(home.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: k.KeyId, RotationPeriodInDays: aws.Int32(100)}))
 
-	made := must[*kms.ReplicateKeyOutput](t)(home.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: k.KeyId, ReplicaRegion: aws.String(osaka), Description: aws.String("copy"),
+	made := apitest.Must[*kms.ReplicateKeyOutput](t)(home.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: k.KeyId, ReplicaRegion: aws.String(osaka), Description: aws.String("copy"),
 		Tags: []types.Tag{{TagKey: aws.String("a"), TagValue: aws.String("b")}}}))
 	r := made.ReplicaKeyMetadata
 	if kind, primary, replicas := regionsOf(r); *r.KeyId != *k.KeyId || *r.Arn == *k.Arn || *r.Description != "copy" || kind != "REPLICA" || primary != region || len(replicas) != 1 ||
@@ -67,7 +68,7 @@ func TestMultiRegion(t *testing.T) {
 		if got := describe(t, c, k.KeyId); *got.CurrentKeyMaterialId != *k.CurrentKeyMaterialId || got.KeyState != "Enabled" {
 			t.Errorf("%d: %s", i, asJSON(t, got))
 		}
-		out := must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: before, EncryptionContext: map[string]string{"a": "b"}}))
+		out := apitest.Must[*kms.DecryptOutput](t)(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: before, EncryptionContext: map[string]string{"a": "b"}}))
 		want := []string{region, osaka, oregon}[i]
 		if string(out.Plaintext) != "before" || *out.KeyId != "arn:aws:kms:"+want+":"+*k.AWSAccountId+":key/"+*k.KeyId {
 			t.Errorf("%s decrypts to %q", *out.KeyId, out.Plaintext)
@@ -75,29 +76,29 @@ func TestMultiRegion(t *testing.T) {
 	}
 
 	// What is shared is shared at once, what is not is not.
-	status := must[*kms.GetKeyRotationStatusOutput](t)(there.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: k.KeyId}))
+	status := apitest.Must[*kms.GetKeyRotationStatusOutput](t)(there.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: k.KeyId}))
 	if !status.KeyRotationEnabled || *status.RotationPeriodInDays != 100 {
 		t.Errorf("rotation of the replica %s", asJSON(t, status))
 	}
 	srv.Advance(101 * 24 * time.Hour)
-	must[*kms.RotateKeyOnDemandOutput](t)(home.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.RotateKeyOnDemandOutput](t)(home.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId}))
 	after := encrypt(t, there, k.KeyId, "after", nil)
 	for _, c := range []*kms.Client{home, far} {
 		wantOK(t, second(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: after})))
 		wantOK(t, second(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: before, EncryptionContext: map[string]string{"a": "b"}})))
-		list := must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId}))
+		list := apitest.Must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId}))
 		if len(list.Rotations) != 2 || list.Rotations[0].RotationType != "AUTOMATIC" || list.Rotations[1].RotationType != "ON_DEMAND" {
 			t.Errorf("rotations %s", asJSON(t, list))
 		}
 	}
-	must[*kms.DisableKeyOutput](t)(home.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
-	must[*kms.UpdateKeyDescriptionOutput](t)(home.UpdateKeyDescription(ctx, &kms.UpdateKeyDescriptionInput{KeyId: k.KeyId, Description: aws.String("other")}))
+	apitest.Must[*kms.DisableKeyOutput](t)(home.DisableKey(ctx, &kms.DisableKeyInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.UpdateKeyDescriptionOutput](t)(home.UpdateKeyDescription(ctx, &kms.UpdateKeyDescriptionInput{KeyId: k.KeyId, Description: aws.String("other")}))
 	if got := describe(t, there, k.KeyId); got.KeyState != "Enabled" || *got.Description != "copy" {
 		t.Errorf("replica %s", asJSON(t, got))
 	}
 	_, err := home.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: k.KeyId, ReplicaRegion: aws.String("eu-west-1")})
-	wantError(t, err, "DisabledException", *k.Arn+" is disabled.")
-	must[*kms.EnableKeyOutput](t)(home.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
+	apitest.WantError(t, err, "DisabledException", *k.Arn+" is disabled.")
+	apitest.Must[*kms.EnableKeyOutput](t)(home.EnableKey(ctx, &kms.EnableKeyInput{KeyId: k.KeyId}))
 
 	notPrimary := *r.Arn + " is not a multi-region primary key."
 	for _, err := range []error{
@@ -107,21 +108,21 @@ func TestMultiRegion(t *testing.T) {
 		second(there.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: k.KeyId})),
 		second(there.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: k.KeyId})),
 	} {
-		wantError(t, err, "UnsupportedOperationException", notPrimary)
+		apitest.WantError(t, err, "UnsupportedOperationException", notPrimary)
 	}
 	_, err = home.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: single.KeyId, ReplicaRegion: aws.String(osaka)})
-	wantError(t, err, "UnsupportedOperationException", *single.Arn+" is not a multi-region primary key.")
+	apitest.WantError(t, err, "UnsupportedOperationException", *single.Arn+" is not a multi-region primary key.")
 	for _, again := range []string{osaka, region} {
 		_, err = home.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: k.KeyId, ReplicaRegion: &again})
-		wantError(t, err, "AlreadyExistsException")
+		apitest.WantError(t, err, "AlreadyExistsException")
 	}
 
 	// The primary moves.
 	_, err = home.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: k.KeyId, PrimaryRegion: aws.String("eu-west-1")})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 	_, err = home.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: k.KeyId, PrimaryRegion: aws.String(region)})
-	wantError(t, err, "ValidationException")
-	must[*kms.UpdatePrimaryRegionOutput](t)(home.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: k.KeyId, PrimaryRegion: aws.String(osaka)}))
+	apitest.WantError(t, err, "ValidationException")
+	apitest.Must[*kms.UpdatePrimaryRegionOutput](t)(home.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: k.KeyId, PrimaryRegion: aws.String(osaka)}))
 	for i, c := range []*kms.Client{there, home, far} {
 		kind, primary, replicas := regionsOf(describe(t, c, k.KeyId))
 		if primary != osaka || len(replicas) != 2 || (kind == "PRIMARY") != (i == 0) {
@@ -131,27 +132,27 @@ func TestMultiRegion(t *testing.T) {
 	// Only the new primary rotates, once for all.
 	srv.Advance(100 * 24 * time.Hour)
 	for _, c := range []*kms.Client{home, there, far} {
-		list := must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId}))
+		list := apitest.Must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId}))
 		if len(list.Rotations) != 3 || describe(t, c, k.KeyId).CurrentKeyMaterialId == nil {
 			t.Errorf("rotations %s", asJSON(t, list))
 		}
 	}
 
 	// A primary is deleted after its replicas.
-	gone := must[*kms.ScheduleKeyDeletionOutput](t)(there.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(9)}))
+	gone := apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(there.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(9)}))
 	if got := describe(t, there, k.KeyId); gone.KeyState != "PendingReplicaDeletion" || gone.DeletionDate != nil || *gone.PendingWindowInDays != 9 ||
 		got.KeyState != "PendingReplicaDeletion" || got.DeletionDate != nil || *got.PendingDeletionWindowInDays != 9 {
 		t.Errorf("scheduled %s, %s", asJSON(t, gone), asJSON(t, got))
 	}
 	_, err = there.Encrypt(ctx, &kms.EncryptInput{KeyId: k.KeyId, Plaintext: []byte("x")})
-	wantError(t, err, "KMSInvalidStateException", *r.Arn+" is pending replica deletion.")
-	must[*kms.CancelKeyDeletionOutput](t)(there.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId}))
+	apitest.WantError(t, err, "KMSInvalidStateException", *r.Arn+" is pending replica deletion.")
+	apitest.Must[*kms.CancelKeyDeletionOutput](t)(there.CancelKeyDeletion(ctx, &kms.CancelKeyDeletionInput{KeyId: k.KeyId}))
 	if got := describe(t, there, k.KeyId); got.KeyState != "Disabled" || got.PendingDeletionWindowInDays != nil {
 		t.Errorf("cancelled %s", asJSON(t, got))
 	}
-	must[*kms.ScheduleKeyDeletionOutput](t)(there.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(9)}))
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(there.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(9)}))
 	for _, c := range []*kms.Client{home, far} {
-		out := must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
+		out := apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
 		if out.KeyState != "PendingDeletion" || out.DeletionDate == nil {
 			t.Errorf("scheduled %s", asJSON(t, out))
 		}
@@ -163,7 +164,7 @@ func TestMultiRegion(t *testing.T) {
 	}
 	srv.Advance(10 * 24 * time.Hour)
 	_, err = there.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: k.KeyId})
-	wantError(t, err, "NotFoundException")
+	apitest.WantError(t, err, "NotFoundException")
 }
 
 // TestMultiRegionReplicaAgain makes, deletes and makes again a replica of a key pair.
@@ -175,9 +176,9 @@ func TestMultiRegionReplicaAgain(t *testing.T) {
 	})
 	for range 2 {
 		replicate(t, home, k.KeyId, osaka)
-		made := must[*kms.SignOutput](t)(there.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256"}))
-		must[*kms.VerifyOutput](t)(home.Verify(ctx, &kms.VerifyInput{KeyId: k.KeyId, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256", Signature: made.Signature}))
-		must[*kms.ScheduleKeyDeletionOutput](t)(there.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
+		made := apitest.Must[*kms.SignOutput](t)(there.Sign(ctx, &kms.SignInput{KeyId: k.KeyId, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256"}))
+		apitest.Must[*kms.VerifyOutput](t)(home.Verify(ctx, &kms.VerifyInput{KeyId: k.KeyId, Message: []byte("m"), SigningAlgorithm: "ECDSA_SHA_256", Signature: made.Signature}))
+		apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(there.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: k.KeyId, PendingWindowInDays: aws.Int32(7)}))
 		srv.Advance(8 * 24 * time.Hour)
 		if m := describe(t, home, k.KeyId); m.KeyState != "Enabled" || len(m.MultiRegionConfiguration.ReplicaKeys) != 0 {
 			t.Errorf("primary %s", asJSON(t, m))
@@ -200,20 +201,20 @@ func TestMultiRegionImport(t *testing.T) {
 	rand.Read(first)
 	rand.Read(next)
 	_, err := home.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: k.KeyId, ReplicaRegion: aws.String(osaka)})
-	wantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
+	apitest.WantError(t, err, "KMSInvalidStateException", *k.Arn+" is pending import.")
 	wantOK(t, bring(home, first, ""))
 	if r := replicate(t, home, k.KeyId, osaka).ReplicaKeyMetadata; r.KeyState != types.KeyStatePendingImport {
 		t.Errorf("replica %s", asJSON(t, r))
 	}
-	wantError(t, bring(there, next, ""), "IncorrectKeyMaterialException")
-	wantError(t, bring(there, next, types.ImportTypeNewKeyMaterial), "IncorrectKeyMaterialException")
+	apitest.WantError(t, bring(there, next, ""), "IncorrectKeyMaterialException")
+	apitest.WantError(t, bring(there, next, types.ImportTypeNewKeyMaterial), "IncorrectKeyMaterialException")
 	wantOK(t, bring(there, first, ""))
 	blob := encrypt(t, home, k.KeyId, "x", nil)
 	wantOK(t, second(there.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob})))
 
 	state := func(c *kms.Client) types.KeyMaterialState {
 		t.Helper()
-		list := must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})).Rotations
+		list := apitest.Must[*kms.ListKeyRotationsOutput](t)(c.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})).Rotations
 		return list[len(list)-1].KeyMaterialState
 	}
 	rotate := func() error {
@@ -225,18 +226,18 @@ func TestMultiRegionImport(t *testing.T) {
 		t.Errorf("material is %s", got)
 	}
 	wantOK(t, second(there.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob}))) // it does not need the next one yet
-	wantError(t, rotate(), "KMSInvalidStateException")
+	apitest.WantError(t, rotate(), "KMSInvalidStateException")
 	wantOK(t, bring(there, next, types.ImportTypeExistingKeyMaterial))
 	if got := state(home); got != types.KeyMaterialStatePendingRotation {
 		t.Errorf("material is %s", got)
 	}
 	// Deleted on the replica it is awaited again, on the primary forgotten.
-	pending := must[*kms.ListKeyRotationsOutput](t)(home.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})).Rotations[1].KeyMaterialId
-	must[*kms.DeleteImportedKeyMaterialOutput](t)(there.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId, KeyMaterialId: pending}))
+	pending := apitest.Must[*kms.ListKeyRotationsOutput](t)(home.ListKeyRotations(ctx, &kms.ListKeyRotationsInput{KeyId: k.KeyId, IncludeKeyMaterial: types.IncludeKeyMaterialAllKeyMaterial})).Rotations[1].KeyMaterialId
+	apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(there.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId, KeyMaterialId: pending}))
 	if got := describe(t, there, k.KeyId).KeyState; got != "Enabled" || state(home) != types.KeyMaterialStatePendingMultiRegionImportAndRotation {
 		t.Errorf("replica %s, material %s", got, state(home))
 	}
-	must[*kms.DeleteImportedKeyMaterialOutput](t)(home.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId, KeyMaterialId: pending}))
+	apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(home.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId, KeyMaterialId: pending}))
 	if a, b := state(home), state(there); a != "CURRENT" || b != "CURRENT" {
 		t.Errorf("materials %s, %s", a, b)
 	}
@@ -248,7 +249,7 @@ func TestMultiRegionImport(t *testing.T) {
 		wantOK(t, second(home.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: b})))
 	}
 	// Its end is each Region's own.
-	must[*kms.DeleteImportedKeyMaterialOutput](t)(there.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
+	apitest.Must[*kms.DeleteImportedKeyMaterialOutput](t)(there.DeleteImportedKeyMaterial(ctx, &kms.DeleteImportedKeyMaterialInput{KeyId: k.KeyId}))
 	if a, b := describe(t, home, k.KeyId).KeyState, describe(t, there, k.KeyId).KeyState; a != "Enabled" || b != "PendingImport" {
 		t.Errorf("primary %s, replica %s", a, b)
 	}

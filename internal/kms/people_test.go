@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -42,7 +43,7 @@ func startAccount(t *testing.T) *account {
 // member makes a further account of the organization.
 func (a *account) member(name string) *account {
 	a.t.Helper()
-	out := must[*organizations.CreateAccountOutput](a.t)(a.root.Organizations().CreateAccount(ctx, &organizations.CreateAccountInput{
+	out := apitest.Must[*organizations.CreateAccountOutput](a.t)(a.root.Organizations().CreateAccount(ctx, &organizations.CreateAccountInput{
 		AccountName: &name, Email: aws.String(name + "@example.com")}))
 	id := *out.CreateAccountStatus.AccountId
 	role := a.admin.AssumeRole("arn:aws:iam::"+id+":role/OrganizationAccountAccessRole", "setup")
@@ -53,11 +54,11 @@ func (a *account) member(name string) *account {
 func (a *account) user(name, policy string) kagimoritest.Caller {
 	a.t.Helper()
 	c := a.root.IAM()
-	must[*iam.CreateUserOutput](a.t)(c.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))
+	apitest.Must[*iam.CreateUserOutput](a.t)(c.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))
 	if policy != "" {
-		must[*iam.PutUserPolicyOutput](a.t)(c.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("inline"), PolicyDocument: &policy}))
+		apitest.Must[*iam.PutUserPolicyOutput](a.t)(c.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("inline"), PolicyDocument: &policy}))
 	}
-	k := must[*iam.CreateAccessKeyOutput](a.t)(c.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})).AccessKey
+	k := apitest.Must[*iam.CreateAccessKeyOutput](a.t)(c.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})).AccessKey
 	return a.srv.As(aws.Credentials{AccessKeyID: *k.AccessKeyId, SecretAccessKey: *k.SecretAccessKey})
 }
 
@@ -66,10 +67,10 @@ func (a *account) user(name, policy string) kagimoritest.Caller {
 func (a *account) role(name, policy string) string {
 	a.t.Helper()
 	c := a.root.IAM()
-	out := must[*iam.CreateRoleOutput](a.t)(c.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name,
+	out := apitest.Must[*iam.CreateRoleOutput](a.t)(c.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name,
 		AssumeRolePolicyDocument: aws.String(document(allow("sts:AssumeRole", principal(a.arn("root")))))}))
 	if policy != "" {
-		must[*iam.PutRolePolicyOutput](a.t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("inline"), PolicyDocument: &policy}))
+		apitest.Must[*iam.PutRolePolicyOutput](a.t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("inline"), PolicyDocument: &policy}))
 	}
 	return *out.Role.Arn
 }
@@ -89,7 +90,7 @@ func (a *account) key(policy string) string {
 	if policy != "" {
 		in.Policy = &policy
 	}
-	return *must[*kms.CreateKeyOutput](a.t)(a.root.KMS(region).CreateKey(ctx, in)).KeyMetadata.Arn
+	return *apitest.Must[*kms.CreateKeyOutput](a.t)(a.root.KMS(region).CreateKey(ctx, in)).KeyMetadata.Arn
 }
 
 // document is a policy of statements; those without a Resource get "*".
@@ -128,7 +129,7 @@ func condition(operator, key, value string) string {
 // wantDenied checks that a call was refused, for a reason if one is given.
 func wantDenied(t *testing.T, err error, reason ...string) {
 	t.Helper()
-	wantError(t, err, "AccessDeniedException")
+	apitest.WantError(t, err, "AccessDeniedException")
 	for _, r := range reason {
 		if err != nil && !strings.Contains(err.Error(), r) {
 			t.Errorf("%v\nwant a denial %s", err, r)
@@ -154,7 +155,7 @@ func try(c kagimoritest.Caller, key string, encryptionContext map[string]string)
 func (a *account) mfa(user string) (serial string, code func() string) {
 	a.t.Helper()
 	c := a.root.IAM()
-	dev := must[*iam.CreateVirtualMFADeviceOutput](a.t)(c.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: &user})).VirtualMFADevice
+	dev := apitest.Must[*iam.CreateVirtualMFADeviceOutput](a.t)(c.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: &user})).VirtualMFADevice
 	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(string(dev.Base32StringSeed), "="))
 	if err != nil {
 		a.t.Fatal(err)
@@ -162,7 +163,7 @@ func (a *account) mfa(user string) (serial string, code func() string) {
 	code = func() string { return totp(seed, a.srv.Now()) }
 	first := code()
 	a.srv.Advance(30 * time.Second)
-	must[*iam.EnableMFADeviceOutput](a.t)(c.EnableMFADevice(ctx, &iam.EnableMFADeviceInput{UserName: &user, SerialNumber: dev.SerialNumber,
+	apitest.Must[*iam.EnableMFADeviceOutput](a.t)(c.EnableMFADevice(ctx, &iam.EnableMFADeviceInput{UserName: &user, SerialNumber: dev.SerialNumber,
 		AuthenticationCode1: &first, AuthenticationCode2: aws.String(code())}))
 	a.srv.Advance(30 * time.Second)
 	return *dev.SerialNumber, code
@@ -184,11 +185,11 @@ func (a *account) session(c kagimoritest.Caller, serial, code string) kagimorite
 	if serial != "" {
 		in.SerialNumber, in.TokenCode = &serial, &code
 	}
-	return a.srv.Session(must[*sts.GetSessionTokenOutput](a.t)(c.STS().GetSessionToken(ctx, in)).Credentials)
+	return a.srv.Session(apitest.Must[*sts.GetSessionTokenOutput](a.t)(c.STS().GetSessionToken(ctx, in)).Credentials)
 }
 
 // grant makes a grant as c, who may.
 func grant(t *testing.T, c *kms.Client, key, grantee string, constraints *types.GrantConstraints, operations ...types.GrantOperation) *kms.CreateGrantOutput {
 	t.Helper()
-	return must[*kms.CreateGrantOutput](t)(c.CreateGrant(ctx, &kms.CreateGrantInput{KeyId: &key, GranteePrincipal: &grantee, Operations: operations, Constraints: constraints}))
+	return apitest.Must[*kms.CreateGrantOutput](t)(c.CreateGrant(ctx, &kms.CreateGrantInput{KeyId: &key, GranteePrincipal: &grantee, Operations: operations, Constraints: constraints}))
 }

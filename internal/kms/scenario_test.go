@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/kagimori/kagimori/internal/apitest"
 )
 
 // The scenarios are the policies of the paper "AWS Key Management Service Best
@@ -28,17 +30,17 @@ func TestDefaultPolicyDelegates(t *testing.T) {
 	wantOK(t, try(a.root, key, nil))
 	wantOK(t, try(user, key, nil))
 	_, err := user.KMS(region).DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
-	wantError(t, err, "AccessDeniedException", "User: "+a.arn("user/user")+" is not authorized to perform: kms:DescribeKey on resource: "+key+
+	apitest.WantError(t, err, "AccessDeniedException", "User: "+a.arn("user/user")+" is not authorized to perform: kms:DescribeKey on resource: "+key+
 		" because no identity-based policy allows the kms:DescribeKey action")
 	wantDenied(t, try(nothing, key, nil), "because no identity-based policy allows the kms:Encrypt action")
 	wantDenied(t, try(denied, key, nil), "with an explicit deny in an identity-based policy")
 	wantDenied(t, try(other, key, nil), "because no identity-based policy allows the kms:Encrypt action")
 
 	// What a change of a policy acknowledged, the next call sees.
-	must[*iam.PutUserPolicyOutput](t)(a.root.IAM().PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("nothing"), PolicyName: aws.String("p"),
+	apitest.Must[*iam.PutUserPolicyOutput](t)(a.root.IAM().PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("nothing"), PolicyName: aws.String("p"),
 		PolicyDocument: aws.String(document(allow("kms:Encrypt")))}))
 	wantOK(t, try(nothing, key, nil))
-	must[*iam.DeleteUserPolicyOutput](t)(a.root.IAM().DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("nothing"), PolicyName: aws.String("p")}))
+	apitest.Must[*iam.DeleteUserPolicyOutput](t)(a.root.IAM().DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("nothing"), PolicyName: aws.String("p")}))
 	wantDenied(t, try(nothing, key, nil))
 }
 
@@ -48,31 +50,31 @@ func TestKeyPolicyWithoutRoot(t *testing.T) {
 	owner := a.user("owner", document(allow("kms:CreateKey")))
 	power := a.user("power", document(allow("kms:*")))
 	policy := document(allow("kms:*", principal(a.arn("user/owner"))))
-	key := *must[*kms.CreateKeyOutput](t)(owner.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
+	key := *apitest.Must[*kms.CreateKeyOutput](t)(owner.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
 	wantOK(t, try(owner, key, nil))
 	wantDenied(t, try(power, key, nil), "because no resource-based policy allows the kms:Encrypt action")
 	wantDenied(t, try(a.root, key, nil), "because no resource-based policy allows the kms:Encrypt action")
 
 	// A user of the same name is not the user that the policy means.
 	c := a.root.IAM()
-	keys := must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: aws.String("owner")}))
-	id := *must[*iam.GetUserOutput](t)(c.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("owner")})).User.UserId
-	must[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: aws.String("owner"), AccessKeyId: keys.AccessKeyMetadata[0].AccessKeyId}))
-	must[*iam.DeleteUserPolicyOutput](t)(c.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("owner"), PolicyName: aws.String("inline")}))
-	must[*iam.DeleteUserOutput](t)(c.DeleteUser(ctx, &iam.DeleteUserInput{UserName: aws.String("owner")}))
+	keys := apitest.Must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: aws.String("owner")}))
+	id := *apitest.Must[*iam.GetUserOutput](t)(c.GetUser(ctx, &iam.GetUserInput{UserName: aws.String("owner")})).User.UserId
+	apitest.Must[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: aws.String("owner"), AccessKeyId: keys.AccessKeyMetadata[0].AccessKeyId}))
+	apitest.Must[*iam.DeleteUserPolicyOutput](t)(c.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String("owner"), PolicyName: aws.String("inline")}))
+	apitest.Must[*iam.DeleteUserOutput](t)(c.DeleteUser(ctx, &iam.DeleteUserInput{UserName: aws.String("owner")}))
 	again := a.user("owner", document(allow("kms:*")))
 	wantDenied(t, try(again, key, nil), "because no resource-based policy allows the kms:Encrypt action")
 
 	// GetKeyPolicy shows who was meant.
 	second := a.key(document(allow("kms:*", principal(a.arn("root"))), allow("kms:Decrypt", principal(a.arn("user/power")))))
 	for name := range map[string]bool{"power": true} {
-		keys := must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: &name}))
-		id = *must[*iam.GetUserOutput](t)(c.GetUser(ctx, &iam.GetUserInput{UserName: &name})).User.UserId
-		must[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: &name, AccessKeyId: keys.AccessKeyMetadata[0].AccessKeyId}))
-		must[*iam.DeleteUserPolicyOutput](t)(c.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: &name, PolicyName: aws.String("inline")}))
-		must[*iam.DeleteUserOutput](t)(c.DeleteUser(ctx, &iam.DeleteUserInput{UserName: &name}))
+		keys := apitest.Must[*iam.ListAccessKeysOutput](t)(c.ListAccessKeys(ctx, &iam.ListAccessKeysInput{UserName: &name}))
+		id = *apitest.Must[*iam.GetUserOutput](t)(c.GetUser(ctx, &iam.GetUserInput{UserName: &name})).User.UserId
+		apitest.Must[*iam.DeleteAccessKeyOutput](t)(c.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: &name, AccessKeyId: keys.AccessKeyMetadata[0].AccessKeyId}))
+		apitest.Must[*iam.DeleteUserPolicyOutput](t)(c.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: &name, PolicyName: aws.String("inline")}))
+		apitest.Must[*iam.DeleteUserOutput](t)(c.DeleteUser(ctx, &iam.DeleteUserInput{UserName: &name}))
 	}
-	shown := *must[*kms.GetKeyPolicyOutput](t)(a.root.KMS(region).GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &second})).Policy
+	shown := *apitest.Must[*kms.GetKeyPolicyOutput](t)(a.root.KMS(region).GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &second})).Policy
 	if want := document(allow("kms:*", principal(a.arn("root"))), allow("kms:Decrypt", principal(id))); shown != want {
 		t.Errorf("the policy is shown as %s\nwant %s", shown, want)
 	}
@@ -92,7 +94,7 @@ func TestAdministratorsAndUsers(t *testing.T) {
 		allow("kms:Encrypt,kms:Decrypt,kms:ReEncrypt*,kms:GenerateDataKey*,kms:DescribeKey", principal(a.arn("role/app"))),
 		allow("kms:CreateGrant,kms:ListGrants,kms:RevokeGrant", principal(a.arn("role/app")), condition("Bool", "kms:GrantIsForAWSResource", "true")),
 	)
-	key := *must[*kms.CreateKeyOutput](t)(admin.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
+	key := *apitest.Must[*kms.CreateKeyOutput](t)(admin.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
 
 	wantDenied(t, try(admin, key, nil), "because no resource-based policy allows the kms:Encrypt action")
 	_, err := admin.KMS(region).DisableKey(ctx, &kms.DisableKeyInput{KeyId: &key})
@@ -117,7 +119,7 @@ func TestAdministratorsAndUsers(t *testing.T) {
 	// A policy that would lock its author out is refused, unless that is wanted.
 	useless := document(allow("kms:Decrypt", principal(a.arn("role/admin"))))
 	_, err = admin.KMS(region).PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: &useless})
-	wantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
+	apitest.WantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	_, err = admin.KMS(region).PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: &useless, BypassPolicyLockoutSafetyCheck: true})
 	wantOK(t, err)
 }
@@ -142,7 +144,7 @@ func TestVolumeServiceRole(t *testing.T) {
 	wantDenied(t, err)
 	_, err = role.Through("s3.amazonaws.com", region).GenerateDataKeyWithoutPlaintext(ctx, dataKey)
 	wantDenied(t, err)
-	made := must[*kms.GenerateDataKeyWithoutPlaintextOutput](t)(role.Through("ec2.amazonaws.com", region).GenerateDataKeyWithoutPlaintext(ctx, dataKey))
+	made := apitest.Must[*kms.GenerateDataKeyWithoutPlaintextOutput](t)(role.Through("ec2.amazonaws.com", region).GenerateDataKeyWithoutPlaintext(ctx, dataKey))
 
 	// The service decrypts for the machine by a grant that the role had it make.
 	const machine = "arn:aws:ec2:" + region + ":111122223333:instance/i-0123456789abcdef0"
@@ -153,7 +155,7 @@ func TestVolumeServiceRole(t *testing.T) {
 	}
 	_, err = role.KMS(region).CreateGrant(ctx, in)
 	wantDenied(t, err)
-	granted := must[*kms.CreateGrantOutput](t)(role.Through("ec2.amazonaws.com", region).CreateGrant(ctx, in))
+	granted := apitest.Must[*kms.CreateGrantOutput](t)(role.Through("ec2.amazonaws.com", region).CreateGrant(ctx, in))
 	decrypt := &kms.DecryptInput{CiphertextBlob: made.CiphertextBlob, EncryptionContext: volume, KeyId: &key}
 	service := a.srv.Service("ec2.amazonaws.com", region, machine, a.id)
 	_, err = service.Decrypt(ctx, decrypt)
@@ -206,10 +208,10 @@ func TestMFAForDestruction(t *testing.T) {
 	)
 	// Who has not proved a code would lock himself out.
 	_, err := user.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})
-	wantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
+	apitest.WantError(t, err, "MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	fresh := a.session(user, serial, code())
-	key := *must[*kms.CreateKeyOutput](t)(fresh.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
-	must[*kms.CreateAliasOutput](t)(user.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/app"), TargetKeyId: &key}))
+	key := *apitest.Must[*kms.CreateKeyOutput](t)(fresh.KMS(region).CreateKey(ctx, &kms.CreateKeyInput{Policy: &policy})).KeyMetadata.Arn
+	apitest.Must[*kms.CreateAliasOutput](t)(user.KMS(region).CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/app"), TargetKeyId: &key}))
 	destroy := func(c *kms.Client) map[string]error {
 		_, policy := c.PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{KeyId: &key, Policy: aws.String(document(allow("kms:*", principal(a.arn("root")))))})
 		_, alias := c.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: aws.String("alias/app")})

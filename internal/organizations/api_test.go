@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/organizations/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -25,16 +26,6 @@ const (
 	denyKMS  = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}`
 	allowKMS = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}`
 )
-
-func must[T any](t *testing.T) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
 
 // fails checks the code of an error, and what the message or the reason must hold.
 func fails(t *testing.T, err error, code string, holds ...string) {
@@ -72,19 +63,19 @@ func start(t *testing.T) *org {
 	t.Helper()
 	srv := kagimoritest.Start(t)
 	o := &org{t: t, srv: srv, Client: srv.Root().Organizations()}
-	o.id = *must[*sdk.DescribeOrganizationOutput](t)(o.DescribeOrganization(ctx, nil)).Organization.Id
-	o.root = *must[*sdk.ListRootsOutput](t)(o.ListRoots(ctx, nil)).Roots[0].Id
+	o.id = *apitest.Must[*sdk.DescribeOrganizationOutput](t)(o.DescribeOrganization(ctx, nil)).Organization.Id
+	o.root = *apitest.Must[*sdk.ListRootsOutput](t)(o.ListRoots(ctx, nil)).Roots[0].Id
 	return o
 }
 
 func (o *org) enable() {
 	o.t.Helper()
-	must[*sdk.EnablePolicyTypeOutput](o.t)(o.EnablePolicyType(ctx, &sdk.EnablePolicyTypeInput{RootId: &o.root, PolicyType: scp}))
+	apitest.Must[*sdk.EnablePolicyTypeOutput](o.t)(o.EnablePolicyType(ctx, &sdk.EnablePolicyTypeInput{RootId: &o.root, PolicyType: scp}))
 }
 
 func (o *org) account(name string) string {
 	o.t.Helper()
-	out := must[*sdk.CreateAccountOutput](o.t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: &name, Email: aws.String(name + "@example.com")}))
+	out := apitest.Must[*sdk.CreateAccountOutput](o.t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: &name, Email: aws.String(name + "@example.com")}))
 	if out.CreateAccountStatus.State != types.CreateAccountStateSucceeded {
 		o.t.Fatalf("CreateAccount: %+v", out.CreateAccountStatus)
 	}
@@ -93,12 +84,12 @@ func (o *org) account(name string) string {
 
 func (o *org) unit(parent, name string) string {
 	o.t.Helper()
-	return *must[*sdk.CreateOrganizationalUnitOutput](o.t)(o.CreateOrganizationalUnit(ctx, &sdk.CreateOrganizationalUnitInput{ParentId: &parent, Name: &name})).OrganizationalUnit.Id
+	return *apitest.Must[*sdk.CreateOrganizationalUnitOutput](o.t)(o.CreateOrganizationalUnit(ctx, &sdk.CreateOrganizationalUnitInput{ParentId: &parent, Name: &name})).OrganizationalUnit.Id
 }
 
 func (o *org) policy(name, content string) string {
 	o.t.Helper()
-	return *must[*sdk.CreatePolicyOutput](o.t)(o.CreatePolicy(ctx, &sdk.CreatePolicyInput{
+	return *apitest.Must[*sdk.CreatePolicyOutput](o.t)(o.CreatePolicy(ctx, &sdk.CreatePolicyInput{
 		Name: &name, Description: aws.String(""), Type: scp, Content: &content})).Policy.PolicySummary.Id
 }
 
@@ -119,7 +110,7 @@ func (o *org) move(account, from, to string) error {
 
 func (o *org) attached(target string) (ids []string) {
 	o.t.Helper()
-	for _, p := range must[*sdk.ListPoliciesForTargetOutput](o.t)(o.ListPoliciesForTarget(ctx, &sdk.ListPoliciesForTargetInput{TargetId: &target, Filter: scp})).Policies {
+	for _, p := range apitest.Must[*sdk.ListPoliciesForTargetOutput](o.t)(o.ListPoliciesForTarget(ctx, &sdk.ListPoliciesForTargetInput{TargetId: &target, Filter: scp})).Policies {
 		ids = append(ids, *p.Id)
 	}
 	return ids
@@ -129,18 +120,18 @@ func (o *org) attached(target string) (ids []string) {
 // the same.
 func TestOrganizationIsThere(t *testing.T) {
 	o := start(t)
-	got := must[*sdk.DescribeOrganizationOutput](t)(o.DescribeOrganization(ctx, nil)).Organization
+	got := apitest.Must[*sdk.DescribeOrganizationOutput](t)(o.DescribeOrganization(ctx, nil)).Organization
 	if !regexp.MustCompile(`^o-[a-z0-9]{10}$`).MatchString(o.id) || *got.Arn != "arn:aws:organizations::111122223333:organization/"+o.id ||
 		got.FeatureSet != types.OrganizationFeatureSetAll || *got.MasterAccountId != o.srv.Account ||
 		*got.MasterAccountArn != "arn:aws:organizations::111122223333:account/"+o.id+"/111122223333" {
 		t.Errorf("organization %+v", got)
 	}
-	roots := must[*sdk.ListRootsOutput](t)(o.ListRoots(ctx, nil)).Roots
+	roots := apitest.Must[*sdk.ListRootsOutput](t)(o.ListRoots(ctx, nil)).Roots
 	if len(roots) != 1 || *roots[0].Name != "Root" || len(roots[0].PolicyTypes) != 0 || *roots[0].Arn != "arn:aws:organizations::111122223333:root/"+o.id+"/"+o.root ||
 		!regexp.MustCompile(`^r-[a-z0-9]{4}$`).MatchString(o.root) {
 		t.Errorf("roots %+v", roots)
 	}
-	a := must[*sdk.DescribeAccountOutput](t)(o.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &o.srv.Account})).Account
+	a := apitest.Must[*sdk.DescribeAccountOutput](t)(o.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &o.srv.Account})).Account
 	if a.State != types.AccountStateActive || a.JoinedMethod != types.AccountJoinedMethodInvited || !a.JoinedTimestamp.Equal(o.srv.Now()) {
 		t.Errorf("management account %+v", a)
 	}
@@ -148,36 +139,36 @@ func TestOrganizationIsThere(t *testing.T) {
 	fails(t, err, "AlreadyInOrganizationException")
 
 	o.srv.Restart()
-	if again := *must[*sdk.DescribeOrganizationOutput](t)(o.DescribeOrganization(ctx, nil)).Organization.Id; again != o.id {
+	if again := *apitest.Must[*sdk.DescribeOrganizationOutput](t)(o.DescribeOrganization(ctx, nil)).Organization.Id; again != o.id {
 		t.Errorf("after a restart the organization is %s, was %s", again, o.id)
 	}
 }
 
 func TestAccounts(t *testing.T) {
 	o := start(t)
-	created := must[*sdk.CreateAccountOutput](t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{
+	created := apitest.Must[*sdk.CreateAccountOutput](t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{
 		AccountName: aws.String("Payments"), Email: aws.String("pay@example.com"), Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("pay")}}})).CreateAccountStatus
 	if created.State != types.CreateAccountStateSucceeded || *created.AccountName != "Payments" || !created.CompletedTimestamp.Equal(o.srv.Now()) || created.FailureReason != "" {
 		t.Fatalf("created %+v", created)
 	}
 	id := *created.AccountId
-	a := must[*sdk.DescribeAccountOutput](t)(o.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &id})).Account
+	a := apitest.Must[*sdk.DescribeAccountOutput](t)(o.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &id})).Account
 	if *a.Arn != "arn:aws:organizations::111122223333:account/"+o.id+"/"+id || *a.Email != "pay@example.com" || *a.Name != "Payments" ||
 		a.Status != types.AccountStatusActive || a.State != types.AccountStateActive || a.JoinedMethod != types.AccountJoinedMethodCreated ||
 		!slices.Equal(a.Paths, []string{o.id + "/" + o.root + "/" + id + "/"}) {
 		t.Errorf("account %+v", a)
 	}
 
-	failed := must[*sdk.CreateAccountOutput](t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: aws.String("Again"), Email: aws.String("Pay@example.com")})).CreateAccountStatus
+	failed := apitest.Must[*sdk.CreateAccountOutput](t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: aws.String("Again"), Email: aws.String("Pay@example.com")})).CreateAccountStatus
 	if failed.State != types.CreateAccountStateFailed || failed.FailureReason != types.CreateAccountFailureReasonEmailAlreadyExists || failed.AccountId != nil {
 		t.Errorf("an account of a used e-mail address: %+v", failed)
 	}
 	for _, want := range []*types.CreateAccountStatus{created, failed} {
-		got := must[*sdk.DescribeCreateAccountStatusOutput](t)(o.DescribeCreateAccountStatus(ctx, &sdk.DescribeCreateAccountStatusInput{CreateAccountRequestId: want.Id})).CreateAccountStatus
+		got := apitest.Must[*sdk.DescribeCreateAccountStatusOutput](t)(o.DescribeCreateAccountStatus(ctx, &sdk.DescribeCreateAccountStatusInput{CreateAccountRequestId: want.Id})).CreateAccountStatus
 		if got.State != want.State || got.FailureReason != want.FailureReason || aws.ToString(got.AccountId) != aws.ToString(want.AccountId) {
 			t.Errorf("status %+v, want %+v", got, want)
 		}
-		list := must[*sdk.ListCreateAccountStatusOutput](t)(o.ListCreateAccountStatus(ctx, &sdk.ListCreateAccountStatusInput{States: []types.CreateAccountState{want.State}})).CreateAccountStatuses
+		list := apitest.Must[*sdk.ListCreateAccountStatusOutput](t)(o.ListCreateAccountStatus(ctx, &sdk.ListCreateAccountStatusInput{States: []types.CreateAccountState{want.State}})).CreateAccountStatuses
 		if len(list) != 1 || *list[0].Id != *want.Id {
 			t.Errorf("requests that are %s: %+v", want.State, list)
 		}
@@ -188,12 +179,12 @@ func TestAccounts(t *testing.T) {
 	fails(t, err, "InvalidInputException", "INVALID_ROLE_NAME")
 	_, err = o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: aws.String("x"), Email: aws.String("nobody")})
 	fails(t, err, "InvalidInputException", "INVALID_PATTERN")
-	if n := len(must[*sdk.ListAccountsOutput](t)(o.ListAccounts(ctx, nil)).Accounts); n != 2 {
+	if n := len(apitest.Must[*sdk.ListAccountsOutput](t)(o.ListAccounts(ctx, nil)).Accounts); n != 2 {
 		t.Errorf("%d accounts, want the management account and Payments", n)
 	}
 
-	must[*sdk.CloseAccountOutput](t)(o.CloseAccount(ctx, &sdk.CloseAccountInput{AccountId: &id}))
-	a = must[*sdk.DescribeAccountOutput](t)(o.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &id})).Account
+	apitest.Must[*sdk.CloseAccountOutput](t)(o.CloseAccount(ctx, &sdk.CloseAccountInput{AccountId: &id}))
+	a = apitest.Must[*sdk.DescribeAccountOutput](t)(o.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &id})).Account
 	if a.Status != types.AccountStatusSuspended || a.State != types.AccountStateSuspended {
 		t.Errorf("closed account %+v", a)
 	}
@@ -214,7 +205,7 @@ func TestUnits(t *testing.T) {
 	prod, dev := o.unit(o.root, "prod"), o.unit(o.root, "dev")
 	inner := o.unit(prod, "dev") // a name is taken below one parent only
 
-	u := must[*sdk.DescribeOrganizationalUnitOutput](t)(o.DescribeOrganizationalUnit(ctx, &sdk.DescribeOrganizationalUnitInput{OrganizationalUnitId: &inner})).OrganizationalUnit
+	u := apitest.Must[*sdk.DescribeOrganizationalUnitOutput](t)(o.DescribeOrganizationalUnit(ctx, &sdk.DescribeOrganizationalUnitInput{OrganizationalUnitId: &inner})).OrganizationalUnit
 	if *u.Name != "dev" || *u.Arn != "arn:aws:organizations::111122223333:ou/"+o.id+"/"+inner || *u.Path != strings.Join([]string{o.id, o.root, prod, inner, ""}, "/") ||
 		!strings.HasPrefix(inner, "ou-"+o.root[2:]+"-") {
 		t.Errorf("unit %+v", u)
@@ -228,7 +219,7 @@ func TestUnits(t *testing.T) {
 
 	_, err = o.UpdateOrganizationalUnit(ctx, &sdk.UpdateOrganizationalUnitInput{OrganizationalUnitId: &dev, Name: aws.String("prod")})
 	fails(t, err, "DuplicateOrganizationalUnitException")
-	renamed := must[*sdk.UpdateOrganizationalUnitOutput](t)(o.UpdateOrganizationalUnit(ctx, &sdk.UpdateOrganizationalUnitInput{OrganizationalUnitId: &dev, Name: aws.String("test")})).OrganizationalUnit
+	renamed := apitest.Must[*sdk.UpdateOrganizationalUnitOutput](t)(o.UpdateOrganizationalUnit(ctx, &sdk.UpdateOrganizationalUnitInput{OrganizationalUnitId: &dev, Name: aws.String("test")})).OrganizationalUnit
 	if *renamed.Name != "test" || *renamed.Id != dev {
 		t.Errorf("renamed %+v", renamed)
 	}
@@ -240,11 +231,11 @@ func TestUnits(t *testing.T) {
 	if err := o.move(id, o.root, inner); err != nil {
 		t.Fatal(err)
 	}
-	parents := must[*sdk.ListParentsOutput](t)(o.ListParents(ctx, &sdk.ListParentsInput{ChildId: &id})).Parents
+	parents := apitest.Must[*sdk.ListParentsOutput](t)(o.ListParents(ctx, &sdk.ListParentsInput{ChildId: &id})).Parents
 	if len(parents) != 1 || *parents[0].Id != inner || parents[0].Type != types.ParentTypeOrganizationalUnit {
 		t.Errorf("parents of the account %+v", parents)
 	}
-	parents = must[*sdk.ListParentsOutput](t)(o.ListParents(ctx, &sdk.ListParentsInput{ChildId: &prod})).Parents
+	parents = apitest.Must[*sdk.ListParentsOutput](t)(o.ListParents(ctx, &sdk.ListParentsInput{ChildId: &prod})).Parents
 	if len(parents) != 1 || *parents[0].Id != o.root || parents[0].Type != types.ParentTypeRoot {
 		t.Errorf("parents of the unit %+v", parents)
 	}
@@ -252,7 +243,7 @@ func TestUnits(t *testing.T) {
 	fails(t, err, "ChildNotFoundException")
 
 	children := func(parent string, kind types.ChildType) (ids []string) {
-		for _, c := range must[*sdk.ListChildrenOutput](t)(o.ListChildren(ctx, &sdk.ListChildrenInput{ParentId: &parent, ChildType: kind})).Children {
+		for _, c := range apitest.Must[*sdk.ListChildrenOutput](t)(o.ListChildren(ctx, &sdk.ListChildrenInput{ParentId: &parent, ChildType: kind})).Children {
 			if c.Type != kind {
 				t.Errorf("child %+v, want a %s", c, kind)
 			}
@@ -268,10 +259,10 @@ func TestUnits(t *testing.T) {
 	if got := children(inner, types.ChildTypeAccount); !slices.Equal(got, []string{id}) {
 		t.Errorf("accounts of the unit %v, want %s", got, id)
 	}
-	if got := must[*sdk.ListAccountsForParentOutput](t)(o.ListAccountsForParent(ctx, &sdk.ListAccountsForParentInput{ParentId: &o.root})).Accounts; len(got) != 1 || *got[0].Id != o.srv.Account {
+	if got := apitest.Must[*sdk.ListAccountsForParentOutput](t)(o.ListAccountsForParent(ctx, &sdk.ListAccountsForParentInput{ParentId: &o.root})).Accounts; len(got) != 1 || *got[0].Id != o.srv.Account {
 		t.Errorf("accounts of the root %+v, want the management account", got)
 	}
-	if got := must[*sdk.ListOrganizationalUnitsForParentOutput](t)(o.ListOrganizationalUnitsForParent(ctx, &sdk.ListOrganizationalUnitsForParentInput{ParentId: &prod})).OrganizationalUnits; len(got) != 1 || *got[0].Id != inner {
+	if got := apitest.Must[*sdk.ListOrganizationalUnitsForParentOutput](t)(o.ListOrganizationalUnitsForParent(ctx, &sdk.ListOrganizationalUnitsForParentInput{ParentId: &prod})).OrganizationalUnits; len(got) != 1 || *got[0].Id != inner {
 		t.Errorf("units of prod %+v", got)
 	}
 	_, err = o.ListAccountsForParent(ctx, &sdk.ListAccountsForParentInput{ParentId: aws.String("r-0000")})
@@ -303,12 +294,12 @@ func TestPolicies(t *testing.T) {
 		return err
 	}
 	id := o.policy("No KMS", denyKMS)
-	got := must[*sdk.DescribePolicyOutput](t)(o.DescribePolicy(ctx, &sdk.DescribePolicyInput{PolicyId: &id})).Policy
+	got := apitest.Must[*sdk.DescribePolicyOutput](t)(o.DescribePolicy(ctx, &sdk.DescribePolicyInput{PolicyId: &id})).Policy
 	if *got.Content != denyKMS || *got.PolicySummary.Name != "No KMS" || got.PolicySummary.AwsManaged || got.PolicySummary.Type != scp ||
 		*got.PolicySummary.Arn != "arn:aws:organizations::111122223333:policy/"+o.id+"/service_control_policy/"+id {
 		t.Errorf("policy %+v %+v", got, got.PolicySummary)
 	}
-	full := must[*sdk.DescribePolicyOutput](t)(o.DescribePolicy(ctx, &sdk.DescribePolicyInput{PolicyId: aws.String(fullID)})).Policy
+	full := apitest.Must[*sdk.DescribePolicyOutput](t)(o.DescribePolicy(ctx, &sdk.DescribePolicyInput{PolicyId: aws.String(fullID)})).Policy
 	if !full.PolicySummary.AwsManaged || *full.PolicySummary.Arn != "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess" || !strings.Contains(*full.Content, `"Action": "*"`) {
 		t.Errorf("FullAWSAccess %+v %+v", full, full.PolicySummary)
 	}
@@ -331,7 +322,7 @@ func TestPolicies(t *testing.T) {
 	fails(t, err, "MalformedPolicyDocumentException")
 	_, err = o.UpdatePolicy(ctx, &sdk.UpdatePolicyInput{PolicyId: aws.String(fullID), Content: aws.String(denyKMS)})
 	fails(t, err, "InvalidInputException", "IMMUTABLE_POLICY")
-	up := must[*sdk.UpdatePolicyOutput](t)(o.UpdatePolicy(ctx, &sdk.UpdatePolicyInput{PolicyId: &id, Description: aws.String("new"), Content: aws.String(allowKMS)})).Policy
+	up := apitest.Must[*sdk.UpdatePolicyOutput](t)(o.UpdatePolicy(ctx, &sdk.UpdatePolicyInput{PolicyId: &id, Description: aws.String("new"), Content: aws.String(allowKMS)})).Policy
 	if *up.Content != allowKMS || *up.PolicySummary.Name != "No KMS" || *up.PolicySummary.Description != "new" {
 		t.Errorf("updated %+v", up)
 	}
@@ -349,7 +340,7 @@ func TestPolicies(t *testing.T) {
 	fails(t, err, "PolicyTypeNotAvailableForOrganizationException")
 	_, err = o.EnablePolicyType(ctx, &sdk.EnablePolicyTypeInput{RootId: aws.String("r-0000"), PolicyType: scp})
 	fails(t, err, "RootNotFoundException")
-	if root := must[*sdk.ListRootsOutput](t)(o.ListRoots(ctx, nil)).Roots[0]; len(root.PolicyTypes) != 1 || root.PolicyTypes[0].Type != scp || root.PolicyTypes[0].Status != types.PolicyTypeStatusEnabled {
+	if root := apitest.Must[*sdk.ListRootsOutput](t)(o.ListRoots(ctx, nil)).Roots[0]; len(root.PolicyTypes) != 1 || root.PolicyTypes[0].Type != scp || root.PolicyTypes[0].Status != types.PolicyTypeStatusEnabled {
 		t.Errorf("root %+v", root)
 	}
 	later := o.account("later") // what comes later has it too
@@ -378,14 +369,14 @@ func TestPolicies(t *testing.T) {
 	if err := errors.Join(o.detach(fullID, account), o.detach(id, account)); err != nil { // the other three stay
 		t.Fatal(err)
 	}
-	must[*sdk.DeletePolicyOutput](t)(o.DeletePolicy(ctx, &sdk.DeletePolicyInput{PolicyId: &id}))
+	apitest.Must[*sdk.DeletePolicyOutput](t)(o.DeletePolicy(ctx, &sdk.DeletePolicyInput{PolicyId: &id}))
 	_, err = o.DescribePolicy(ctx, &sdk.DescribePolicyInput{PolicyId: &id})
 	fails(t, err, "PolicyNotFoundException")
 	_, err = o.DeletePolicy(ctx, &sdk.DeletePolicyInput{PolicyId: aws.String(fullID)})
 	fails(t, err, "InvalidInputException", "IMMUTABLE_POLICY")
 
 	// Disabled and enabled again, everything begins anew.
-	must[*sdk.DisablePolicyTypeOutput](t)(o.DisablePolicyType(ctx, &sdk.DisablePolicyTypeInput{RootId: &o.root, PolicyType: scp}))
+	apitest.Must[*sdk.DisablePolicyTypeOutput](t)(o.DisablePolicyType(ctx, &sdk.DisablePolicyTypeInput{RootId: &o.root, PolicyType: scp}))
 	_, err = o.DisablePolicyType(ctx, &sdk.DisablePolicyTypeInput{RootId: &o.root, PolicyType: scp})
 	fails(t, err, "PolicyTypeNotEnabledException")
 	o.enable()
@@ -417,28 +408,28 @@ func TestPages(t *testing.T) {
 	limit := aws.Int32(2)
 	lists := map[string]func(token *string) (ids []string, next *string){
 		"accounts": func(token *string) (ids []string, next *string) {
-			out := must[*sdk.ListAccountsOutput](t)(o.ListAccounts(ctx, &sdk.ListAccountsInput{MaxResults: limit, NextToken: token}))
+			out := apitest.Must[*sdk.ListAccountsOutput](t)(o.ListAccounts(ctx, &sdk.ListAccountsInput{MaxResults: limit, NextToken: token}))
 			for _, a := range out.Accounts {
 				ids = append(ids, *a.Id)
 			}
 			return ids, out.NextToken
 		},
 		"units": func(token *string) (ids []string, next *string) {
-			out := must[*sdk.ListOrganizationalUnitsForParentOutput](t)(o.ListOrganizationalUnitsForParent(ctx, &sdk.ListOrganizationalUnitsForParentInput{ParentId: &o.root, MaxResults: limit, NextToken: token}))
+			out := apitest.Must[*sdk.ListOrganizationalUnitsForParentOutput](t)(o.ListOrganizationalUnitsForParent(ctx, &sdk.ListOrganizationalUnitsForParentInput{ParentId: &o.root, MaxResults: limit, NextToken: token}))
 			for _, u := range out.OrganizationalUnits {
 				ids = append(ids, *u.Id)
 			}
 			return ids, out.NextToken
 		},
 		"policies": func(token *string) (ids []string, next *string) {
-			out := must[*sdk.ListPoliciesOutput](t)(o.ListPolicies(ctx, &sdk.ListPoliciesInput{Filter: scp, MaxResults: limit, NextToken: token}))
+			out := apitest.Must[*sdk.ListPoliciesOutput](t)(o.ListPolicies(ctx, &sdk.ListPoliciesInput{Filter: scp, MaxResults: limit, NextToken: token}))
 			for _, p := range out.Policies {
 				ids = append(ids, *p.Id)
 			}
 			return ids, out.NextToken
 		},
 		"targets": func(token *string) (ids []string, next *string) {
-			out := must[*sdk.ListTargetsForPolicyOutput](t)(o.ListTargetsForPolicy(ctx, &sdk.ListTargetsForPolicyInput{PolicyId: &id, MaxResults: limit, NextToken: token}))
+			out := apitest.Must[*sdk.ListTargetsForPolicyOutput](t)(o.ListTargetsForPolicy(ctx, &sdk.ListTargetsForPolicyInput{PolicyId: &id, MaxResults: limit, NextToken: token}))
 			for _, target := range out.Targets {
 				ids = append(ids, *target.TargetId)
 			}
@@ -471,13 +462,13 @@ func TestPages(t *testing.T) {
 func TestTags(t *testing.T) {
 	o := start(t)
 	tag := func(k, v string) types.Tag { return types.Tag{Key: &k, Value: &v} }
-	account := must[*sdk.CreateAccountOutput](t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: aws.String("a"), Email: aws.String("a@example.com"), Tags: []types.Tag{tag("a", "0")}})).CreateAccountStatus.AccountId
-	unit := must[*sdk.CreateOrganizationalUnitOutput](t)(o.CreateOrganizationalUnit(ctx, &sdk.CreateOrganizationalUnitInput{ParentId: &o.root, Name: aws.String("u"), Tags: []types.Tag{tag("a", "0")}})).OrganizationalUnit.Id
-	policy := must[*sdk.CreatePolicyOutput](t)(o.CreatePolicy(ctx, &sdk.CreatePolicyInput{Name: aws.String("p"), Description: aws.String(""), Type: scp, Content: aws.String(denyKMS), Tags: []types.Tag{tag("a", "0")}})).Policy.PolicySummary.Id
-	must[*sdk.TagResourceOutput](t)(o.TagResource(ctx, &sdk.TagResourceInput{ResourceId: &o.root, Tags: []types.Tag{tag("a", "0")}}))
+	account := apitest.Must[*sdk.CreateAccountOutput](t)(o.CreateAccount(ctx, &sdk.CreateAccountInput{AccountName: aws.String("a"), Email: aws.String("a@example.com"), Tags: []types.Tag{tag("a", "0")}})).CreateAccountStatus.AccountId
+	unit := apitest.Must[*sdk.CreateOrganizationalUnitOutput](t)(o.CreateOrganizationalUnit(ctx, &sdk.CreateOrganizationalUnitInput{ParentId: &o.root, Name: aws.String("u"), Tags: []types.Tag{tag("a", "0")}})).OrganizationalUnit.Id
+	policy := apitest.Must[*sdk.CreatePolicyOutput](t)(o.CreatePolicy(ctx, &sdk.CreatePolicyInput{Name: aws.String("p"), Description: aws.String(""), Type: scp, Content: aws.String(denyKMS), Tags: []types.Tag{tag("a", "0")}})).Policy.PolicySummary.Id
+	apitest.Must[*sdk.TagResourceOutput](t)(o.TagResource(ctx, &sdk.TagResourceInput{ResourceId: &o.root, Tags: []types.Tag{tag("a", "0")}}))
 	tags := func(id string) string {
 		var all []string
-		for _, tg := range must[*sdk.ListTagsForResourceOutput](t)(o.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceId: &id})).Tags {
+		for _, tg := range apitest.Must[*sdk.ListTagsForResourceOutput](t)(o.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceId: &id})).Tags {
 			all = append(all, *tg.Key+"="+*tg.Value)
 		}
 		return strings.Join(all, " ")
@@ -486,11 +477,11 @@ func TestTags(t *testing.T) {
 		if got := tags(id); got != "a=0" {
 			t.Errorf("%s begins with %q", id, got)
 		}
-		must[*sdk.TagResourceOutput](t)(o.TagResource(ctx, &sdk.TagResourceInput{ResourceId: &id, Tags: []types.Tag{tag("c", "3"), tag("a", "1"), tag("b", "")}}))
+		apitest.Must[*sdk.TagResourceOutput](t)(o.TagResource(ctx, &sdk.TagResourceInput{ResourceId: &id, Tags: []types.Tag{tag("c", "3"), tag("a", "1"), tag("b", "")}}))
 		if got := tags(id); got != "a=1 b= c=3" {
 			t.Errorf("%s has %q", id, got)
 		}
-		must[*sdk.UntagResourceOutput](t)(o.UntagResource(ctx, &sdk.UntagResourceInput{ResourceId: &id, TagKeys: []string{"b", "none"}}))
+		apitest.Must[*sdk.UntagResourceOutput](t)(o.UntagResource(ctx, &sdk.UntagResourceInput{ResourceId: &id, TagKeys: []string{"b", "none"}}))
 		if got := tags(id); got != "a=1 c=3" {
 			t.Errorf("%s has %q", id, got)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -20,9 +21,9 @@ import (
 func (o *org) user(as kagimoritest.Caller, name, policy string) kagimoritest.Caller {
 	o.t.Helper()
 	c := as.IAM()
-	must[*iamsdk.CreateUserOutput](o.t)(c.CreateUser(ctx, &iamsdk.CreateUserInput{UserName: &name}))
-	must[*iamsdk.PutUserPolicyOutput](o.t)(c.PutUserPolicy(ctx, &iamsdk.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: &policy}))
-	k := must[*iamsdk.CreateAccessKeyOutput](o.t)(c.CreateAccessKey(ctx, &iamsdk.CreateAccessKeyInput{UserName: &name})).AccessKey
+	apitest.Must[*iamsdk.CreateUserOutput](o.t)(c.CreateUser(ctx, &iamsdk.CreateUserInput{UserName: &name}))
+	apitest.Must[*iamsdk.PutUserPolicyOutput](o.t)(c.PutUserPolicy(ctx, &iamsdk.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: &policy}))
+	k := apitest.Must[*iamsdk.CreateAccessKeyOutput](o.t)(c.CreateAccessKey(ctx, &iamsdk.CreateAccessKeyInput{UserName: &name})).AccessKey
 	return o.srv.As(aws.Credentials{AccessKeyID: *k.AccessKeyId, SecretAccessKey: *k.SecretAccessKey})
 }
 
@@ -37,10 +38,10 @@ func TestMemberAccount(t *testing.T) {
 	inside := admin.AssumeRole("arn:aws:iam::"+id+":role/OrganizationAccountAccessRole", "session")
 	user := o.user(inside, "user", everything)
 	for name, c := range map[string]kagimoritest.Caller{"session": inside, "user": user} {
-		if who := must[*sts.GetCallerIdentityOutput](t)(c.STS().GetCallerIdentity(ctx, nil)); *who.Account != id {
+		if who := apitest.Must[*sts.GetCallerIdentityOutput](t)(c.STS().GetCallerIdentity(ctx, nil)); *who.Account != id {
 			t.Errorf("the %s is in account %s", name, *who.Account)
 		}
-		if got := must[*sdk.DescribeOrganizationOutput](t)(c.Organizations().DescribeOrganization(ctx, nil)).Organization; *got.Id != o.id {
+		if got := apitest.Must[*sdk.DescribeOrganizationOutput](t)(c.Organizations().DescribeOrganization(ctx, nil)).Organization; *got.Id != o.id {
 			t.Errorf("the %s sees organization %s", name, *got.Id)
 		}
 		_, err := c.Organizations().ListAccounts(ctx, nil)
@@ -50,7 +51,7 @@ func TestMemberAccount(t *testing.T) {
 	}
 
 	o.enable()
-	key := must[*kms.CreateKeyOutput](t)(user.KMS("eu-central-1").CreateKey(ctx, &kms.CreateKeyInput{})).KeyMetadata.KeyId
+	key := apitest.Must[*kms.CreateKeyOutput](t)(user.KMS("eu-central-1").CreateKey(ctx, &kms.CreateKeyInput{})).KeyMetadata.KeyId
 	use := func(c kagimoritest.Caller) error {
 		_, err := c.KMS("eu-central-1").GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: key, NumberOfBytes: aws.Int32(32)})
 		return err
@@ -66,7 +67,7 @@ func TestMemberAccount(t *testing.T) {
 		}
 	}
 
-	must[*sdk.CloseAccountOutput](t)(o.CloseAccount(ctx, &sdk.CloseAccountInput{AccountId: &id}))
+	apitest.Must[*sdk.CloseAccountOutput](t)(o.CloseAccount(ctx, &sdk.CloseAccountInput{AccountId: &id}))
 	for name, c := range map[string]kagimoritest.Caller{"session": inside, "user": user} {
 		var e smithy.APIError
 		if _, err := c.STS().GetCallerIdentity(ctx, nil); !errors.As(err, &e) || e.ErrorCode() != "InvalidClientTokenId" {
@@ -83,7 +84,7 @@ func TestConditions(t *testing.T) {
 	o := start(t)
 	tag := []types.Tag{{Key: aws.String("team"), Value: aws.String("pay")}}
 	mine, other := o.account("mine"), o.account("other")
-	must[*sdk.TagResourceOutput](t)(o.TagResource(ctx, &sdk.TagResourceInput{ResourceId: &mine, Tags: tag}))
+	apitest.Must[*sdk.TagResourceOutput](t)(o.TagResource(ctx, &sdk.TagResourceInput{ResourceId: &mine, Tags: tag}))
 	describe := func(c *sdk.Client, id string) error {
 		_, err := c.DescribeAccount(ctx, &sdk.DescribeAccountInput{AccountId: &id})
 		return err

@@ -10,7 +10,6 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -25,45 +24,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	sdk "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
-	"github.com/aws/smithy-go"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
 var ctx = context.Background()
 
 const account = "111122223333"
-
-func must[T any](t *testing.T) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func wantError(t *testing.T, err error, code string, message ...string) {
-	t.Helper()
-	var e smithy.APIError
-	if !errors.As(err, &e) || e.ErrorCode() != code {
-		t.Errorf("error %v, want %s", err, code)
-		return
-	}
-	if len(message) > 0 && e.ErrorMessage() != message[0] {
-		t.Errorf("%s: message %q, want %q", code, e.ErrorMessage(), message[0])
-	}
-}
-
-func ok(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Error(err)
-	}
-}
 
 func document(statements ...string) *string {
 	return aws.String(`{"Version":"2012-10-17","Statement":[` + strings.Join(statements, ",") + `]}`)
@@ -84,11 +54,11 @@ func trust(who, actions string, more ...string) string {
 func user(t *testing.T, srv *kagimoritest.Server, name string, statements ...string) kagimoritest.Caller {
 	t.Helper()
 	c := srv.Root().IAM()
-	must[*iam.CreateUserOutput](t)(c.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))
+	apitest.Must[*iam.CreateUserOutput](t)(c.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))
 	if len(statements) > 0 {
-		must[*iam.PutUserPolicyOutput](t)(c.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: document(statements...)}))
+		apitest.Must[*iam.PutUserPolicyOutput](t)(c.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: document(statements...)}))
 	}
-	k := must[*iam.CreateAccessKeyOutput](t)(c.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})).AccessKey
+	k := apitest.Must[*iam.CreateAccessKeyOutput](t)(c.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})).AccessKey
 	return srv.As(aws.Credentials{AccessKeyID: *k.AccessKeyId, SecretAccessKey: *k.SecretAccessKey})
 }
 
@@ -96,8 +66,8 @@ func user(t *testing.T, srv *kagimoritest.Server, name string, statements ...str
 func role(t *testing.T, srv *kagimoritest.Server, name string, trusts ...string) *string {
 	t.Helper()
 	c := srv.Root().IAM()
-	out := must[*iam.CreateRoleOutput](t)(c.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: document(trusts...), MaxSessionDuration: aws.Int32(7200)}))
-	must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("p"), PolicyDocument: document(allowAll)}))
+	out := apitest.Must[*iam.CreateRoleOutput](t)(c.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: document(trusts...), MaxSessionDuration: aws.Int32(7200)}))
+	apitest.Must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("p"), PolicyDocument: document(allowAll)}))
 	return out.Role.Arn
 }
 
@@ -110,7 +80,7 @@ func assume(c kagimoritest.Caller, in *sdk.AssumeRoleInput) (*sdk.AssumeRoleOutp
 
 func identity(t *testing.T, c kagimoritest.Caller) *sdk.GetCallerIdentityOutput {
 	t.Helper()
-	return must[*sdk.GetCallerIdentityOutput](t)(c.STS().GetCallerIdentity(ctx, &sdk.GetCallerIdentityInput{}))
+	return apitest.Must[*sdk.GetCallerIdentityOutput](t)(c.STS().GetCallerIdentity(ctx, &sdk.GetCallerIdentityInput{}))
 }
 
 // works tells whether a caller can list users, as all permissions let it.
@@ -137,10 +107,10 @@ func TestGetCallerIdentity(t *testing.T) {
 		t.Errorf("alice: %v", *got.Arn)
 	}
 	_, err := assume(alice, &sdk.AssumeRoleInput{RoleArn: arn})
-	wantError(t, err, "AccessDenied")
+	apitest.WantError(t, err, "AccessDenied")
 	bob := user(t, srv, "bob")
-	must[*iam.UpdateAssumeRolePolicyOutput](t)(srv.Root().IAM().UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: aws.String("app"), PolicyDocument: document(trust("user/bob", "sts:AssumeRole"))}))
-	out := must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("s-1")}))
+	apitest.Must[*iam.UpdateAssumeRolePolicyOutput](t)(srv.Root().IAM().UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: aws.String("app"), PolicyDocument: document(trust("user/bob", "sts:AssumeRole"))}))
+	out := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("s-1")}))
 	got = identity(t, srv.Session(out.Credentials))
 	if *got.Arn != "arn:aws:sts::"+account+":assumed-role/app/s-1" || *got.UserId != *out.AssumedRoleUser.AssumedRoleId || !strings.HasSuffix(*got.UserId, ":s-1") {
 		t.Errorf("session: %v %v", *got.Arn, *got.UserId)
@@ -148,12 +118,12 @@ func TestGetCallerIdentity(t *testing.T) {
 
 	// By a presigned URL, as kubectl and others use it.
 	r, err := http.NewRequest(http.MethodGet, srv.Endpoint+"/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60", nil)
-	ok(t, err)
+	apitest.OK(t, err)
 	creds, _ := bob.Retrieve(ctx)
 	uri, _, err := v4.NewSigner().PresignHTTP(ctx, creds, r, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sts", "us-east-1", srv.Now())
-	ok(t, err)
+	apitest.OK(t, err)
 	a, err := http.Get(uri)
-	ok(t, err)
+	apitest.OK(t, err)
 	defer a.Body.Close()
 	if a.StatusCode != 200 {
 		t.Errorf("the presigned URL is answered by %s", a.Status)
@@ -167,33 +137,33 @@ func TestAssumeRole(t *testing.T) {
 	open := role(t, srv, "open", trust("root", "sts:AssumeRole"))
 
 	_, err := assume(alice, &sdk.AssumeRoleInput{RoleArn: arn})
-	wantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*arn+" because no resource-based policy allows the sts:AssumeRole action")
+	apitest.WantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*arn+" because no resource-based policy allows the sts:AssumeRole action")
 	_, err = assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, ExternalId: aws.String("secret")})
-	ok(t, err)
+	apitest.OK(t, err)
 	_, err = assume(bob, &sdk.AssumeRoleInput{RoleArn: arn, ExternalId: aws.String("secret")})
-	wantError(t, err, "AccessDenied")
+	apitest.WantError(t, err, "AccessDenied")
 	// The account's root delegates to IAM policies.
 	_, err = assume(alice, &sdk.AssumeRoleInput{RoleArn: open})
-	wantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*open+" because no identity-based policy allows the sts:AssumeRole action")
-	out := must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: open}))
+	apitest.WantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*open+" because no identity-based policy allows the sts:AssumeRole action")
+	out := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: open}))
 	_, err = assume(srv.Root(), &sdk.AssumeRoleInput{RoleArn: open})
-	wantError(t, err, "AccessDenied", "Roles may not be assumed by root accounts.")
+	apitest.WantError(t, err, "AccessDenied", "Roles may not be assumed by root accounts.")
 	_, err = assume(bob, &sdk.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + account + ":role/none")})
-	wantError(t, err, "AccessDenied")
+	apitest.WantError(t, err, "AccessDenied")
 	_, err = assume(bob, &sdk.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::444455556666:role/none")})
-	wantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/bob is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::444455556666:role/none")
+	apitest.WantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/bob is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::444455556666:role/none")
 
 	// The session works until it expires.
 	session := srv.Session(out.Credentials)
-	ok(t, works(session))
+	apitest.OK(t, works(session))
 	srv.Advance(59 * time.Minute)
-	ok(t, works(session))
+	apitest.OK(t, works(session))
 	srv.Advance(2 * time.Minute)
-	wantError(t, works(session), "ExpiredToken", "The security token included in the request is expired")
+	apitest.WantError(t, works(session), "ExpiredToken", "The security token included in the request is expired")
 
 	// Nobody can use parts of it.
-	out = must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: open}))
-	other := must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: open}))
+	out = apitest.Must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: open}))
+	other := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(bob, &sdk.AssumeRoleInput{RoleArn: open}))
 	for name, c := range map[string]aws.Credentials{
 		"without the token":   {AccessKeyID: *out.Credentials.AccessKeyId, SecretAccessKey: *out.Credentials.SecretAccessKey},
 		"token of another":    {AccessKeyID: *out.Credentials.AccessKeyId, SecretAccessKey: *out.Credentials.SecretAccessKey, SessionToken: *other.Credentials.SessionToken},
@@ -203,29 +173,29 @@ func TestAssumeRole(t *testing.T) {
 		"long-term and token": {AccessKeyID: srv.AccessKeyID, SecretAccessKey: srv.SecretAccessKey, SessionToken: *out.Credentials.SessionToken},
 	} {
 		t.Log(name)
-		wantError(t, works(srv.As(c)), "InvalidClientTokenId")
+		apitest.WantError(t, works(srv.As(c)), "InvalidClientTokenId")
 	}
 
 	// How long.
 	for seconds, want := range map[int32]string{899: "ValidationError", 7201: "ValidationError", 7200: ""} {
 		_, err := assume(bob, &sdk.AssumeRoleInput{RoleArn: open, DurationSeconds: aws.Int32(seconds)})
 		if want != "" {
-			wantError(t, err, want)
+			apitest.WantError(t, err, want)
 		} else {
-			ok(t, err)
+			apitest.OK(t, err)
 		}
 	}
 	_, err = assume(srv.Session(other.Credentials), &sdk.AssumeRoleInput{RoleArn: open, DurationSeconds: aws.Int32(3601)})
-	wantError(t, err, "ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	apitest.WantError(t, err, "ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 
 	// A deleted role takes its sessions along.
 	c := srv.Root().IAM()
-	ok(t, works(srv.Session(out.Credentials)))
-	must[*iam.DeleteRolePolicyOutput](t)(c.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String("open"), PolicyName: aws.String("p")}))
-	wantError(t, works(srv.Session(out.Credentials)), "AccessDenied")
-	must[*iam.DeleteRoleOutput](t)(c.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: aws.String("open")}))
+	apitest.OK(t, works(srv.Session(out.Credentials)))
+	apitest.Must[*iam.DeleteRolePolicyOutput](t)(c.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: aws.String("open"), PolicyName: aws.String("p")}))
+	apitest.WantError(t, works(srv.Session(out.Credentials)), "AccessDenied")
+	apitest.Must[*iam.DeleteRoleOutput](t)(c.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: aws.String("open")}))
 	role(t, srv, "open", trust("root", "sts:AssumeRole"))
-	wantError(t, works(srv.Session(out.Credentials)), "InvalidClientTokenId")
+	apitest.WantError(t, works(srv.Session(out.Credentials)), "InvalidClientTokenId")
 }
 
 // Session policies only take away.
@@ -233,20 +203,20 @@ func TestSessionPolicies(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	alice := user(t, srv, "alice", allowAll)
 	arn := role(t, srv, "app", trust("user/alice", "sts:AssumeRole"))
-	narrow := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, Policy: document(`{"Effect":"Allow","Action":"iam:GetUser","Resource":"*"}`)}))
+	narrow := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, Policy: document(`{"Effect":"Allow","Action":"iam:GetUser","Resource":"*"}`)}))
 	if narrow.PackedPolicySize == nil || *narrow.PackedPolicySize > 10 {
 		t.Error("the packed size is not told")
 	}
-	wantError(t, works(srv.Session(narrow.Credentials)), "AccessDenied", "User: arn:aws:sts::"+account+":assumed-role/app/session is not authorized to perform: iam:ListUsers on resource: arn:aws:iam::"+account+":user/ because no session policy allows the iam:ListUsers action")
-	managed := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, PolicyArns: []types.PolicyDescriptorType{{Arn: aws.String("arn:aws:iam::aws:policy/IAMReadOnlyAccess")}}}))
+	apitest.WantError(t, works(srv.Session(narrow.Credentials)), "AccessDenied", "User: arn:aws:sts::"+account+":assumed-role/app/session is not authorized to perform: iam:ListUsers on resource: arn:aws:iam::"+account+":user/ because no session policy allows the iam:ListUsers action")
+	managed := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, PolicyArns: []types.PolicyDescriptorType{{Arn: aws.String("arn:aws:iam::aws:policy/IAMReadOnlyAccess")}}}))
 	session := srv.Session(managed.Credentials)
-	ok(t, works(session))
+	apitest.OK(t, works(session))
 	_, err := session.IAM().CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("x")})
-	wantError(t, err, "AccessDenied")
+	apitest.WantError(t, err, "AccessDenied")
 	_, err = assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, Policy: aws.String("{")})
-	wantError(t, err, "MalformedPolicyDocument")
+	apitest.WantError(t, err, "MalformedPolicyDocument")
 	_, err = assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, PolicyArns: []types.PolicyDescriptorType{{Arn: aws.String("arn:aws:iam::aws:policy/None")}}})
-	wantError(t, err, "ValidationError")
+	apitest.WantError(t, err, "ValidationError")
 }
 
 func TestSessionTags(t *testing.T) {
@@ -258,25 +228,25 @@ func TestSessionTags(t *testing.T) {
 	tags := []types.Tag{{Key: aws.String("team"), Value: aws.String("red")}, {Key: aws.String("cost"), Value: aws.String("1")}}
 
 	_, err := assume(alice, &sdk.AssumeRoleInput{RoleArn: plain, Tags: tags})
-	wantError(t, err, "AccessDenied")
-	untagged := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: first}))
+	apitest.WantError(t, err, "AccessDenied")
+	untagged := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: first}))
 	_, err = assume(srv.Session(untagged.Credentials), &sdk.AssumeRoleInput{RoleArn: second})
-	wantError(t, err, "AccessDenied")
-	tagged := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: first, Tags: tags, TransitiveTagKeys: []string{"team"}, SourceIdentity: aws.String("alice@example.com")}))
-	chained := must[*sdk.AssumeRoleOutput](t)(assume(srv.Session(tagged.Credentials), &sdk.AssumeRoleInput{RoleArn: second}))
+	apitest.WantError(t, err, "AccessDenied")
+	tagged := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: first, Tags: tags, TransitiveTagKeys: []string{"team"}, SourceIdentity: aws.String("alice@example.com")}))
+	chained := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(srv.Session(tagged.Credentials), &sdk.AssumeRoleInput{RoleArn: second}))
 	if *chained.SourceIdentity != "alice@example.com" {
 		t.Errorf("the source identity is %v", chained.SourceIdentity)
 	}
 	_, err = assume(srv.Session(tagged.Credentials), &sdk.AssumeRoleInput{RoleArn: second, Tags: []types.Tag{{Key: aws.String("TEAM"), Value: aws.String("blue")}}})
-	wantError(t, err, "ValidationError")
+	apitest.WantError(t, err, "ValidationError")
 	_, err = assume(alice, &sdk.AssumeRoleInput{RoleArn: first, TransitiveTagKeys: []string{"nothing"}})
-	wantError(t, err, "ValidationError")
+	apitest.WantError(t, err, "ValidationError")
 
 	// The transitive tag has come along, the other one has not.
 	c := srv.Root().IAM()
-	must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("second"), PolicyName: aws.String("p"),
+	apitest.Must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("second"), PolicyName: aws.String("p"),
 		PolicyDocument: document(`{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalTag/team":"red","aws:SourceIdentity":"alice@example.com"},"Null":{"aws:PrincipalTag/cost":"true"}}}`)}))
-	ok(t, works(srv.Session(chained.Credentials)))
+	apitest.OK(t, works(srv.Session(chained.Credentials)))
 }
 
 // aws:TokenIssueTime revokes the sessions that began before a time.
@@ -284,23 +254,23 @@ func TestRevokeOlderSessions(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	alice := user(t, srv, "alice", allowAll)
 	arn := role(t, srv, "app", trust("user/alice", "sts:AssumeRole"))
-	old := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn}))
+	old := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn}))
 	srv.Advance(time.Minute)
-	must[*iam.PutRolePolicyOutput](t)(srv.Root().IAM().PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("app"), PolicyName: aws.String("AWSRevokeOlderSessions"),
+	apitest.Must[*iam.PutRolePolicyOutput](t)(srv.Root().IAM().PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("app"), PolicyName: aws.String("AWSRevokeOlderSessions"),
 		PolicyDocument: document(fmt.Sprintf(`{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":%q}}}`, srv.Now().UTC().Format(time.RFC3339)))}))
-	wantError(t, works(srv.Session(old.Credentials)), "AccessDenied")
+	apitest.WantError(t, works(srv.Session(old.Credentials)), "AccessDenied")
 	srv.Advance(time.Second)
-	fresh := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn}))
-	ok(t, works(srv.Session(fresh.Credentials)))
+	fresh := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn}))
+	apitest.OK(t, works(srv.Session(fresh.Credentials)))
 }
 
 func TestGetSessionToken(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	alice := user(t, srv, "alice", allowAll)
-	out := must[*sdk.GetSessionTokenOutput](t)(alice.STS().GetSessionToken(ctx, &sdk.GetSessionTokenInput{}))
+	out := apitest.Must[*sdk.GetSessionTokenOutput](t)(alice.STS().GetSessionToken(ctx, &sdk.GetSessionTokenInput{}))
 	session := srv.Session(out.Credentials)
-	ok(t, lists(session))
-	wantError(t, works(session), "InvalidClientTokenId") // IAM wants MFA
+	apitest.OK(t, lists(session))
+	apitest.WantError(t, works(session), "InvalidClientTokenId") // IAM wants MFA
 	if d := out.Credentials.Expiration.Sub(srv.Now()); d < 12*time.Hour-time.Second || d > 12*time.Hour {
 		t.Errorf("the session lasts %v", d)
 	}
@@ -308,27 +278,27 @@ func TestGetSessionToken(t *testing.T) {
 		t.Errorf("the session is of %s", *got.Arn)
 	}
 	_, err := session.STS().GetSessionToken(ctx, &sdk.GetSessionTokenInput{})
-	wantError(t, err, "AccessDenied", "Cannot call GetSessionToken with session credentials")
-	root := must[*sdk.GetSessionTokenOutput](t)(srv.Root().STS().GetSessionToken(ctx, &sdk.GetSessionTokenInput{}))
+	apitest.WantError(t, err, "AccessDenied", "Cannot call GetSessionToken with session credentials")
+	root := apitest.Must[*sdk.GetSessionTokenOutput](t)(srv.Root().STS().GetSessionToken(ctx, &sdk.GetSessionTokenInput{}))
 	if d := root.Credentials.Expiration.Sub(srv.Now()); d > time.Hour {
 		t.Errorf("the root's session lasts %v", d)
 	}
-	ok(t, lists(srv.Session(root.Credentials)))
+	apitest.OK(t, lists(srv.Session(root.Credentials)))
 	srv.Advance(13 * time.Hour)
-	wantError(t, works(session), "ExpiredToken")
+	apitest.WantError(t, works(session), "ExpiredToken")
 
 	// The account of a key.
 	for _, id := range []string{*out.Credentials.AccessKeyId, srv.AccessKeyID} {
-		info := must[*sdk.GetAccessKeyInfoOutput](t)(srv.Root().STS().GetAccessKeyInfo(ctx, &sdk.GetAccessKeyInfoInput{AccessKeyId: &id}))
+		info := apitest.Must[*sdk.GetAccessKeyInfoOutput](t)(srv.Root().STS().GetAccessKeyInfo(ctx, &sdk.GetAccessKeyInfoInput{AccessKeyId: &id}))
 		if *info.Account != account {
 			t.Errorf("the key %s is of account %s", id, *info.Account)
 		}
 	}
 	_, err = srv.Root().STS().GetAccessKeyInfo(ctx, &sdk.GetAccessKeyInfoInput{AccessKeyId: aws.String("AKIAIOSFODNN7NOBODYS")})
-	wantError(t, err, "ValidationError")
+	apitest.WantError(t, err, "ValidationError")
 	for _, rec := range srv.Records() {
 		text, err := json.Marshal(rec)
-		ok(t, err)
+		apitest.OK(t, err)
 		if strings.Contains(string(text), *out.Credentials.SecretAccessKey) || strings.Contains(string(text), *out.Credentials.SessionToken) {
 			t.Errorf("the record of %v has the credentials", rec["eventName"])
 		}
@@ -342,20 +312,20 @@ func TestAuthorizationMessage(t *testing.T) {
 	var encoded string
 	read := func(o *iam.Options) { o.HTTPClient = headers{&encoded} }
 	_, err := alice.IAM().ListUsers(ctx, &iam.ListUsersInput{}, read)
-	wantError(t, err, "AccessDenied")
+	apitest.WantError(t, err, "AccessDenied")
 	if encoded == "" {
 		t.Fatal("the denial has no encoded message")
 	}
 	_, err = alice.STS().DecodeAuthorizationMessage(ctx, &sdk.DecodeAuthorizationMessageInput{EncodedMessage: &encoded})
-	wantError(t, err, "AccessDenied")
-	out := must[*sdk.DecodeAuthorizationMessageOutput](t)(srv.Root().STS().DecodeAuthorizationMessage(ctx, &sdk.DecodeAuthorizationMessageInput{EncodedMessage: &encoded}))
+	apitest.WantError(t, err, "AccessDenied")
+	out := apitest.Must[*sdk.DecodeAuthorizationMessageOutput](t)(srv.Root().STS().DecodeAuthorizationMessage(ctx, &sdk.DecodeAuthorizationMessageInput{EncodedMessage: &encoded}))
 	var how struct{ Principal, Action, Decision string }
-	ok(t, json.Unmarshal([]byte(*out.DecodedMessage), &how))
+	apitest.OK(t, json.Unmarshal([]byte(*out.DecodedMessage), &how))
 	if how.Principal != "arn:aws:iam::"+account+":user/alice" || how.Action != "iam:ListUsers" || !strings.HasPrefix(how.Decision, "Denied") {
 		t.Errorf("the message says %s", *out.DecodedMessage)
 	}
 	_, err = srv.Root().STS().DecodeAuthorizationMessage(ctx, &sdk.DecodeAuthorizationMessageInput{EncodedMessage: aws.String(damaged(encoded))})
-	wantError(t, err, "InvalidAuthorizationMessageException")
+	apitest.WantError(t, err, "InvalidAuthorizationMessageException")
 }
 
 // damaged is text in base64 with one character changed.
@@ -408,18 +378,18 @@ func (i *issuer) thumbprint() string {
 // sign makes a token.
 func sign(t *testing.T, alg jose.SignatureAlgorithm, key crypto.Signer, id string, claims any) *string {
 	t.Helper()
-	s := must[jose.Signer](t)(jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: id}}, nil))
-	return aws.String(must[string](t)(jwt.Signed(s).Claims(claims).Serialize()))
+	s := apitest.Must[jose.Signer](t)(jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: id}}, nil))
+	return aws.String(apitest.Must[string](t)(jwt.Signed(s).Claims(claims).Serialize()))
 }
 
 func TestWebIdentity(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	i := newIssuer(t)
-	rsaKey := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
-	ecKey := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	rsaKey := apitest.Must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048))
+	ecKey := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	i.keys.Keys = []jose.JSONWebKey{{Key: rsaKey.Public(), KeyID: "r", Algorithm: "RS256", Use: "sig"}, {Key: ecKey.Public(), KeyID: "e", Algorithm: "ES256", Use: "sig"}}
 	c := srv.Root().IAM()
-	provider := must[*iam.CreateOpenIDConnectProviderOutput](t)(c.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
+	provider := apitest.Must[*iam.CreateOpenIDConnectProviderOutput](t)(c.CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
 		Url: &i.URL, ClientIDList: []string{"kagimori"}, ThumbprintList: []string{i.thumbprint()}})).OpenIDConnectProviderArn
 	host := strings.TrimPrefix(i.URL, "https://")
 	if *provider != "arn:aws:iam::"+account+":oidc-provider/"+host {
@@ -445,12 +415,12 @@ func TestWebIdentity(t *testing.T) {
 		return m
 	}
 	for _, token := range []*string{sign(t, jose.RS256, rsaKey, "r", claims(nil)), sign(t, jose.ES256, ecKey, "e", claims(nil))} {
-		out := must[*sdk.AssumeRoleWithWebIdentityOutput](t)(assume(token))
+		out := apitest.Must[*sdk.AssumeRoleWithWebIdentityOutput](t)(assume(token))
 		if *out.SubjectFromWebIdentityToken != "repo:acme/app" || *out.Audience != "kagimori" || *out.Provider != *provider {
 			t.Errorf("answer %v %v %v", *out.SubjectFromWebIdentityToken, *out.Audience, *out.Provider)
 		}
 		session := srv.Session(out.Credentials)
-		ok(t, works(session))
+		apitest.OK(t, works(session))
 		if got := identity(t, session); *got.Arn != "arn:aws:sts::"+account+":assumed-role/web/ci" {
 			t.Errorf("the session is %s", *got.Arn)
 		}
@@ -458,7 +428,7 @@ func TestWebIdentity(t *testing.T) {
 	if n := i.fetches.Load(); n != 1 {
 		t.Errorf("the keys were fetched %d times", n)
 	}
-	stranger2 := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	stranger2 := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	for name, c := range map[string]struct {
 		token *string
 		code  string
@@ -477,20 +447,20 @@ func TestWebIdentity(t *testing.T) {
 	} {
 		_, err := assume(c.token)
 		t.Log(name)
-		wantError(t, err, c.code)
+		apitest.WantError(t, err, c.code)
 	}
 	// The provider has changed its key.
 	i.keys.Keys = append(i.keys.Keys, jose.JSONWebKey{Key: stranger2.Public(), KeyID: "new"})
 	srv.Advance(time.Minute)
 	_, err := assume(sign(t, jose.ES256, stranger2, "new", claims(nil)))
-	ok(t, err)
+	apitest.OK(t, err)
 
 	// A certificate that is neither the system's nor pinned is refused.
-	must[*iam.UpdateOpenIDConnectProviderThumbprintOutput](t)(c.UpdateOpenIDConnectProviderThumbprint(ctx, &iam.UpdateOpenIDConnectProviderThumbprintInput{
+	apitest.Must[*iam.UpdateOpenIDConnectProviderThumbprintOutput](t)(c.UpdateOpenIDConnectProviderThumbprint(ctx, &iam.UpdateOpenIDConnectProviderThumbprintInput{
 		OpenIDConnectProviderArn: provider, ThumbprintList: []string{strings.Repeat("0", 40)}}))
 	_, err = assume(sign(t, jose.RS256, rsaKey, "r", claims(nil)))
-	wantError(t, err, "IDPCommunicationError")
-	must[*iam.DeleteOpenIDConnectProviderOutput](t)(c.DeleteOpenIDConnectProvider(ctx, &iam.DeleteOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider}))
+	apitest.WantError(t, err, "IDPCommunicationError")
+	apitest.Must[*iam.DeleteOpenIDConnectProviderOutput](t)(c.DeleteOpenIDConnectProvider(ctx, &iam.DeleteOpenIDConnectProviderInput{OpenIDConnectProviderArn: provider}))
 	_, err = assume(sign(t, jose.RS256, rsaKey, "r", claims(nil)))
-	wantError(t, err, "InvalidIdentityToken")
+	apitest.WantError(t, err, "InvalidIdentityToken")
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/kagimori/kagimori/internal/apitest"
 	"github.com/kagimori/kagimori/kagimoritest"
 )
 
@@ -42,17 +43,17 @@ func TestRolesAreHidden(t *testing.T) {
 		in := sdk.AssumeRoleInput{DurationSeconds: &seconds, Policy: aws.String("{")}
 		in.RoleArn = none
 		_, err := assume(bob, &in)
-		wantError(t, err, "AccessDenied")
+		apitest.WantError(t, err, "AccessDenied")
 		absent := strings.ReplaceAll(text(err), "none", "app")
 		in.RoleArn = arn
 		_, err = assume(bob, &in)
-		wantError(t, err, "AccessDenied")
+		apitest.WantError(t, err, "AccessDenied")
 		if text(err) != absent {
 			t.Errorf("%d s: a role that is there answers %q, one that is not %q", seconds, text(err), absent)
 		}
 	}
 	_, err := assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, DurationSeconds: aws.Int32(7201)})
-	wantError(t, err, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	apitest.WantError(t, err, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 }
 
 // text is the message of an error.
@@ -84,13 +85,13 @@ func TestChainedPermissions(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			second := role(t, srv, strings.ReplaceAll(c.name, " ", "-"), trust("role/first", c.actions))
 			c.first.RoleArn = first
-			session := srv.Session(must[*sdk.AssumeRoleOutput](t)(assume(alice, &c.first)).Credentials)
+			session := srv.Session(apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &c.first)).Credentials)
 			_, err := assume(session, &sdk.AssumeRoleInput{RoleArn: second})
 			if c.missing == "" {
-				ok(t, err)
+				apitest.OK(t, err)
 				return
 			}
-			wantError(t, err, "AccessDenied")
+			apitest.WantError(t, err, "AccessDenied")
 			if !strings.Contains(text(err), c.missing) {
 				t.Errorf("the error is %q, want one about %s", text(err), c.missing)
 			}
@@ -103,8 +104,8 @@ func TestAssumeRoleWithMFA(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	alice, bob := user(t, srv, "alice"), user(t, srv, "bob")
 	c := srv.Root().IAM()
-	dev := must[*iam.CreateVirtualMFADeviceOutput](t)(c.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: aws.String("alice")})).VirtualMFADevice
-	seed := must[[]byte](t)(base32.StdEncoding.DecodeString(string(dev.Base32StringSeed)))
+	dev := apitest.Must[*iam.CreateVirtualMFADeviceOutput](t)(c.CreateVirtualMFADevice(ctx, &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: aws.String("alice")})).VirtualMFADevice
+	seed := apitest.Must[[]byte](t)(base32.StdEncoding.DecodeString(string(dev.Base32StringSeed)))
 	next := func() *string { // a code that was not used yet
 		srv.Advance(30 * time.Second)
 		m := hmac.New(sha1.New, seed)
@@ -112,7 +113,7 @@ func TestAssumeRoleWithMFA(t *testing.T) {
 		sum := m.Sum(nil)
 		return aws.String(fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[19]&15:])&0x7fffffff%1_000_000))
 	}
-	must[*iam.EnableMFADeviceOutput](t)(c.EnableMFADevice(ctx, &iam.EnableMFADeviceInput{UserName: aws.String("alice"), SerialNumber: dev.SerialNumber,
+	apitest.Must[*iam.EnableMFADeviceOutput](t)(c.EnableMFADevice(ctx, &iam.EnableMFADeviceInput{UserName: aws.String("alice"), SerialNumber: dev.SerialNumber,
 		AuthenticationCode1: next(), AuthenticationCode2: next()}))
 	safe := `"Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"},"NumericLessThan":{"aws:MultiFactorAuthAge":"60"}}`
 	arn := role(t, srv, "app", trust("user/alice", "sts:AssumeRole", safe), trust("user/bob", "sts:AssumeRole", safe))
@@ -120,20 +121,20 @@ func TestAssumeRoleWithMFA(t *testing.T) {
 		return assume(who, &sdk.AssumeRoleInput{RoleArn: arn, SerialNumber: serial, TokenCode: code})
 	}
 	_, err := try(alice, nil, nil)
-	wantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*arn+" because no resource-based policy allows the sts:AssumeRole action")
+	apitest.WantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/alice is not authorized to perform: sts:AssumeRole on resource: "+*arn+" because no resource-based policy allows the sts:AssumeRole action")
 	_, err = try(alice, dev.SerialNumber, nil)
-	wantError(t, err, "AccessDenied", "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ")
+	apitest.WantError(t, err, "AccessDenied", "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code. ")
 	code := next()
 	_, err = try(bob, dev.SerialNumber, code) // whose device it is not
-	wantError(t, err, "AccessDenied", "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
-	out := must[*sdk.AssumeRoleOutput](t)(try(alice, dev.SerialNumber, code))
+	apitest.WantError(t, err, "AccessDenied", "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+	out := apitest.Must[*sdk.AssumeRoleOutput](t)(try(alice, dev.SerialNumber, code))
 	_, err = try(alice, dev.SerialNumber, code)
-	wantError(t, err, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+	apitest.WantError(t, err, "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code. ")
 
-	ok(t, works(srv.Session(out.Credentials)))
-	must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("app"), PolicyName: aws.String("p"),
+	apitest.OK(t, works(srv.Session(out.Credentials)))
+	apitest.Must[*iam.PutRolePolicyOutput](t)(c.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("app"), PolicyName: aws.String("p"),
 		PolicyDocument: document(strings.TrimSuffix(allowAll, "}") + `,"Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"}}}`)}))
-	wantError(t, works(srv.Session(out.Credentials)), "AccessDenied")
+	apitest.WantError(t, works(srv.Session(out.Credentials)), "AccessDenied")
 }
 
 func TestSessionPolicyCount(t *testing.T) {
@@ -145,23 +146,23 @@ func TestSessionPolicyCount(t *testing.T) {
 		given = append(given, types.PolicyDescriptorType{Arn: aws.String("arn:aws:iam::aws:policy/IAMReadOnlyAccess")})
 	}
 	_, err := assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, PolicyArns: given})
-	ok(t, err)
+	apitest.OK(t, err)
 	_, err = assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, PolicyArns: append(given, given[0])})
-	wantError(t, err, "ValidationError")
+	apitest.WantError(t, err, "ValidationError")
 }
 
 // Across accounts both sides must agree, and both have a record.
 func TestAssumeRoleAcrossAccounts(t *testing.T) {
 	srv := kagimoritest.Start(t)
 	alice, bob := user(t, srv, "alice", allowAll), user(t, srv, "bob")
-	member := *must[*organizations.CreateAccountOutput](t)(srv.Root().Organizations().CreateAccount(ctx, &organizations.CreateAccountInput{
+	member := *apitest.Must[*organizations.CreateAccountOutput](t)(srv.Root().Organizations().CreateAccount(ctx, &organizations.CreateAccountInput{
 		AccountName: aws.String("member"), Email: aws.String("m@example.com")})).CreateAccountStatus.AccountId
 	admin := alice.AssumeRole("arn:aws:iam::"+member+":role/OrganizationAccountAccessRole", "admin")
-	arn := must[*iam.CreateRoleOutput](t)(admin.IAM().CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("app"),
+	arn := apitest.Must[*iam.CreateRoleOutput](t)(admin.IAM().CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("app"),
 		AssumeRolePolicyDocument: document(trust("user/alice", "sts:AssumeRole"), trust("user/bob", "sts:AssumeRole"))})).Role.Arn
 	_, err := assume(bob, &sdk.AssumeRoleInput{RoleArn: arn}) // whose own account does not let him
-	wantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/bob is not authorized to perform: sts:AssumeRole on resource: "+*arn)
-	out := must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("shared")}))
+	apitest.WantError(t, err, "AccessDenied", "User: arn:aws:iam::"+account+":user/bob is not authorized to perform: sts:AssumeRole on resource: "+*arn)
+	out := apitest.Must[*sdk.AssumeRoleOutput](t)(assume(alice, &sdk.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("shared")}))
 	if got := identity(t, srv.Session(out.Credentials)); *got.Account != member {
 		t.Errorf("the session is in account %s", *got.Account)
 	}
@@ -184,11 +185,11 @@ func TestAssumeRoleAcrossAccounts(t *testing.T) {
 // certificate is one of its own for some names.
 func certificate(t *testing.T, names ...string) tls.Certificate {
 	t.Helper()
-	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	key := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "issuer"}, DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key))
+	der := apitest.Must[[]byte](t)(x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key))
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
@@ -208,17 +209,17 @@ func TestIssuerCertificateName(t *testing.T) {
 	i.StartTLS()
 	t.Cleanup(i.Close)
 	sum := sha1.Sum(cert.Certificate[0])
-	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	key := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	i.keys.Keys = []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}
 	_, err := webIdentity(t, srv, i, hex.EncodeToString(sum[:]), sign(t, jose.ES256, key, "k", map[string]any{
 		"iss": i.URL, "aud": "kagimori", "sub": "s", "iat": srv.Now().Unix(), "exp": srv.Now().Add(time.Hour).Unix()}))
-	wantError(t, err, "IDPCommunicationError")
+	apitest.WantError(t, err, "IDPCommunicationError")
 }
 
 // webIdentity makes a provider and a role that takes its tokens, and gives one.
 func webIdentity(t *testing.T, srv *kagimoritest.Server, i *issuer, thumbprint string, token *string, conditions ...string) (*sdk.AssumeRoleWithWebIdentityOutput, error) {
 	t.Helper()
-	provider := must[*iam.CreateOpenIDConnectProviderOutput](t)(srv.Root().IAM().CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
+	provider := apitest.Must[*iam.CreateOpenIDConnectProviderOutput](t)(srv.Root().IAM().CreateOpenIDConnectProvider(ctx, &iam.CreateOpenIDConnectProviderInput{
 		Url: &i.URL, ClientIDList: []string{"kagimori"}, ThumbprintList: []string{thumbprint}})).OpenIDConnectProviderArn
 	arn := role(t, srv, "web", fmt.Sprintf(`{"Effect":"Allow","Principal":{"Federated":%q},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{%s}}`, *provider, strings.Join(conditions, ",")))
 	return srv.As(aws.Credentials{}).STS().AssumeRoleWithWebIdentity(ctx, &sdk.AssumeRoleWithWebIdentityInput{RoleArn: arn, RoleSessionName: aws.String("ci"), WebIdentityToken: token})
@@ -228,8 +229,8 @@ func webIdentity(t *testing.T, srv *kagimoritest.Server, i *issuer, thumbprint s
 // authentication methods of a token count.
 func TestIssuerWithOtherKeys(t *testing.T) {
 	srv := kagimoritest.Start(t)
-	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	known := must[[]byte](t)(jose.JSONWebKey{Key: key.Public(), KeyID: "k"}.MarshalJSON())
+	key := apitest.Must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	known := apitest.Must[[]byte](t)(jose.JSONWebKey{Key: key.Public(), KeyID: "k"}.MarshalJSON())
 	i := new(issuer)
 	i.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/keys" {
@@ -243,5 +244,5 @@ func TestIssuerWithOtherKeys(t *testing.T) {
 	_, err := webIdentity(t, srv, i, i.thumbprint(), sign(t, jose.ES256, key, "k", map[string]any{
 		"iss": i.URL, "aud": "kagimori", "sub": "s", "amr": []string{"pwd", "mfa"}, "iat": srv.Now().Unix(), "exp": srv.Now().Add(time.Hour).Unix()}),
 		fmt.Sprintf(`"ForAnyValue:StringEquals":{"%s:amr":"mfa"}`, host))
-	ok(t, err)
+	apitest.OK(t, err)
 }
