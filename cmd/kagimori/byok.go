@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -150,24 +151,35 @@ func (c *byok) customerSide(ctx context.Context, client *kms.Client) (missing bo
 	if err != nil {
 		return false, fmt.Errorf("the key policy is not valid: %w", err)
 	}
-	var lacks []string
+	v := verdicts{allowed: "the key policy allows %s", denied: "a Deny statement of the key policy forbids %s", lacking: "the key policy does not allow %s"}
 	for _, action := range c.actions {
 		d := c.decide(doc, action)
-		switch {
-		case d.Allowed:
-			fmt.Fprintf(&c.out, "  ok       the key policy allows %s\n", action)
-		case d.Explicit:
-			missing = true
-			fmt.Fprintf(&c.out, "  MISSING  a Deny statement of the key policy forbids %s\n", action)
-		default:
-			lacks = append(lacks, action)
-			fmt.Fprintf(&c.out, "  MISSING  the key policy does not allow %s\n", action)
-		}
+		v.tell(&c.out, action, d.Allowed, d.Explicit)
 	}
-	if len(lacks) > 0 {
-		fmt.Fprintf(&c.out, "\nAdd this statement to the key policy (aws kms get-key-policy, edit, aws kms put-key-policy):\n\n%s\n", c.statement(lacks, true))
+	if len(v.lacks) > 0 {
+		fmt.Fprintf(&c.out, "\nAdd this statement to the key policy (aws kms get-key-policy, edit, aws kms put-key-policy):\n\n%s\n", c.statement(v.lacks, true))
 	}
-	return missing || len(lacks) > 0, nil
+	return missing || v.refused || len(v.lacks) > 0, nil
+}
+
+// verdicts tells what policies say to each action, in the words for those policies.
+type verdicts struct {
+	allowed, denied, lacking string // formats
+	refused                  bool   // there was a Deny
+	lacks                    []string
+}
+
+func (v *verdicts) tell(w io.Writer, action string, allowed, denied bool) {
+	switch {
+	case allowed:
+		fmt.Fprintf(w, "  ok       "+v.allowed+"\n", action)
+	case denied:
+		v.refused = true
+		fmt.Fprintf(w, "  MISSING  "+v.denied+"\n", action)
+	default:
+		v.lacks = append(v.lacks, action)
+		fmt.Fprintf(w, "  MISSING  "+v.lacking+"\n", action)
+	}
 }
 
 func fixState(state types.KeyState, key string) string {
@@ -270,26 +282,18 @@ func (c *byok) vendorSide(ctx context.Context, cfg aws.Config) (missing bool, er
 	if err != nil {
 		return false, fmt.Errorf("the role's policies cannot be checked: %w", err)
 	}
-	var lacks []string
+	v := verdicts{allowed: "the role's policies allow %s on the key", denied: "a Deny statement of the role's policies forbids %s",
+		lacking: "the role's policies do not allow %s on the key"}
 	for _, r := range out.EvaluationResults {
-		switch action := aws.ToString(r.EvalActionName); r.EvalDecision {
-		case iamtypes.PolicyEvaluationDecisionTypeAllowed:
-			fmt.Fprintf(&c.out, "  ok       the role's policies allow %s on the key\n", action)
-		case iamtypes.PolicyEvaluationDecisionTypeExplicitDeny:
-			missing = true
-			fmt.Fprintf(&c.out, "  MISSING  a Deny statement of the role's policies forbids %s\n", action)
-		default:
-			lacks = append(lacks, action)
-			fmt.Fprintf(&c.out, "  MISSING  the role's policies do not allow %s on the key\n", action)
-		}
+		v.tell(&c.out, aws.ToString(r.EvalActionName), r.EvalDecision == iamtypes.PolicyEvaluationDecisionTypeAllowed,
+			r.EvalDecision == iamtypes.PolicyEvaluationDecisionTypeExplicitDeny)
 	}
-	if len(lacks) > 0 {
+	if len(v.lacks) > 0 {
 		name := c.role[strings.LastIndexByte(c.role, '/')+1:]
 		fmt.Fprintf(&c.out, "\nGive the role this policy:\n\naws iam put-role-policy --role-name %s --policy-name use-customer-key --policy-document '{\"Version\": \"2012-10-17\", \"Statement\": [\n%s\n]}'\n",
-			name, c.statement(lacks, false))
-		return true, nil
+			name, c.statement(v.lacks, false))
 	}
-	if missing {
+	if v.refused || len(v.lacks) > 0 {
 		return true, nil
 	}
 	return c.dryRun(ctx, cfg)

@@ -29,11 +29,7 @@ func (s *Service) owner(ctx context.Context, call *api.Call, name *string) (*key
 		}
 		return &keyOwner{account: &accountRecord{id: call.Caller.Account}}, nil
 	}
-	user, err := userName(call, name)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.entity(ctx, call, userKind, user, values{})
+	e, err := s.userOrCaller(ctx, call, name)
 	return &keyOwner{user: e}, err
 }
 

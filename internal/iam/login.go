@@ -93,11 +93,7 @@ func noLogin(name string) error {
 
 // CreateLoginProfile gives a user a password for the console.
 func (s *Service) CreateLoginProfile(ctx context.Context, call *api.Call, in *sdk.CreateLoginProfileInput) (*sdk.CreateLoginProfileOutput, error) {
-	name, err := userName(call, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.entity(ctx, call, userKind, name, values{})
+	e, err := s.userOrCaller(ctx, call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -120,16 +116,12 @@ func (s *Service) CreateLoginProfile(ctx context.Context, call *api.Call, in *sd
 
 // GetLoginProfile tells whether a user has a password.
 func (s *Service) GetLoginProfile(ctx context.Context, call *api.Call, in *sdk.GetLoginProfileInput) (*sdk.GetLoginProfileOutput, error) {
-	name, err := userName(call, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.entity(ctx, call, userKind, name, values{})
+	e, err := s.userOrCaller(ctx, call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
 	if e.Login == nil {
-		return nil, noLogin(name)
+		return nil, noLogin(e.Name)
 	}
 	return &sdk.GetLoginProfileOutput{LoginProfile: e.loginProfile()}, nil
 }

@@ -38,11 +38,7 @@ func (s *Service) GetUser(ctx context.Context, call *api.Call, in *sdk.GetUserIn
 	if in.UserName == nil && call.Caller.Type == api.Root {
 		return s.getRoot(ctx, call)
 	}
-	name, err := userName(call, in.UserName)
-	if err != nil {
-		return nil, err
-	}
-	e, err := s.entity(ctx, call, userKind, name, values{})
+	e, err := s.userOrCaller(ctx, call, in.UserName)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +75,15 @@ func userName(call *api.Call, given *string) (string, error) {
 		return "", invalid("Must specify userName when calling with non-User credentials")
 	}
 	return call.Caller.UserName, nil
+}
+
+// userOrCaller is the user that a request names or, without one, the calling user.
+func (s *Service) userOrCaller(ctx context.Context, call *api.Call, given *string) (*entity, error) {
+	name, err := userName(call, given)
+	if err != nil {
+		return nil, err
+	}
+	return s.entity(ctx, call, userKind, name, values{})
 }
 
 // UpdateUser renames or moves a user, who stays the same.

@@ -41,7 +41,7 @@ func TestDelegation(t *testing.T) {
 }
 
 // TestSyntaxErrors has what is no policy, and the place and reason that are told.
-func TestSyntaxErrors(t *testing.T) {
+func TestSyntaxErrorMessages(t *testing.T) {
 	for text, want := range map[string]string{
 		"{\"Statement\":[{\"Effect\":\"Allow\",\n \"action\":1}]}": `line 2, column 11, Statement[0].action: A statement has no element "action"; write Action`,
 		"":                      "line 1, column 1: The document ends too early",
