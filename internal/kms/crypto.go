@@ -137,10 +137,10 @@ func (s *Service) GenerateRandom(ctx context.Context, call *api.Call, in *sdk.Ge
 	if err := s.allow(ctx, call, call.Operation, "*"); err != nil {
 		return nil, err
 	}
-	if in.CustomKeyStoreId != nil {
-		return nil, awserr.New(awserr.CustomKeyStoreNotFound, "Custom key store %s is not found.", *in.CustomKeyStoreId)
+	plaintext, err := s.random(ctx, call, in.CustomKeyStoreId, int(*in.NumberOfBytes))
+	if err != nil {
+		return nil, err
 	}
-	plaintext := randomBytes(int(*in.NumberOfBytes))
 	call.Forget(plaintext)
 	return &sdk.GenerateRandomOutput{Plaintext: plaintext}, nil
 }

@@ -50,6 +50,7 @@ func (s *Service) Close(ctx context.Context) {
 	close(s.stop)
 	s.job.Wait()
 	s.pairs.close()
+	s.closeStores()
 	if err := s.Flush(ctx); err != nil {
 		s.Log.Warn("the last uses of keys could not be stored; the next start will", "reason", err)
 	}

@@ -241,8 +241,11 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 			return nil, err
 		}
 	}
-	if err := supportedKey(in); err != nil {
+	if err := s.checkStoreOf(ctx, call, in); err != nil {
 		return nil, err
+	}
+	if in.Origin == types.OriginTypeExternal && keymaterial.SpecNamed(string(in.KeySpec)).Wrapping() == nil {
+		return nil, invalid("KeySpec %s is not compatible with Origin EXTERNAL.", in.KeySpec)
 	}
 	tags, err := mergeTags(nil, in.Tags)
 	if err != nil {
@@ -341,21 +344,6 @@ func fillCreateKey(in *sdk.CreateKeyInput) error {
 	}
 	if in.Description == nil {
 		in.Description = aws.String("")
-	}
-	return nil
-}
-
-// supportedKey refuses the kinds of key that this version does not make.
-func supportedKey(in *sdk.CreateKeyInput) error {
-	switch {
-	case in.CustomKeyStoreId != nil:
-		return awserr.New(awserr.CustomKeyStoreNotFound, "Custom key store %s is not found.", *in.CustomKeyStoreId)
-	case in.Origin == types.OriginTypeAwsCloudhsm, in.Origin == types.OriginTypeExternalKeyStore:
-		return invalid("Origin %s requires a CustomKeyStoreId.", in.Origin)
-	case in.XksKeyId != nil:
-		return invalid("XksKeyId is only valid with Origin EXTERNAL_KEY_STORE.")
-	case in.Origin == types.OriginTypeExternal && keymaterial.SpecNamed(string(in.KeySpec)).Wrapping() == nil:
-		return invalid("KeySpec %s is not compatible with Origin EXTERNAL.", in.KeySpec)
 	}
 	return nil
 }

@@ -14,16 +14,19 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/cache"
 	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/keystore"
 	"github.com/kagimori/kagimori/internal/quota"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
-// Config is what a Service is made of. Every field is needed.
+// Config is what a Service is made of. What may be nil says so.
 type Config struct {
 	Store store.Store
 	Trail *audit.Trail
@@ -34,6 +37,8 @@ type Config struct {
 	Sealer     store.Sealer // of grant tokens
 	Clock      clock.Clock
 	Rates      *quota.Rates // nil: calls are not limited
+	// KeyStores reach what is behind custom key stores, by their type.
+	KeyStores map[types.CustomKeyStoreType]keystore.Backend
 	// Log is told what went wrong in the background. Callers' errors are not
 	// logged, they are in the audit record.
 	Log *slog.Logger
@@ -47,6 +52,7 @@ type Service struct {
 	grants  *cache.Cache[granteePlace, []*grant]
 	usage   usageTracker
 	pairs   pairPool
+	links   links
 	kick    chan struct{}  // wakes the background job
 	stop    chan struct{}  // closed by Close
 	job     sync.WaitGroup // the background job
@@ -74,8 +80,8 @@ const (
 )
 
 // New makes a Service over what the store holds and catches up with the journal
-// in journalDir where the last run could not finish. Start sets the background
-// job going.
+// in journalDir where the last run could not finish, and begins to connect the custom
+// key stores that were connected. Start sets the background job going.
 func New(ctx context.Context, cfg Config, journalDir string) (*Service, error) {
 	s := &Service{
 		Config:  cfg,
@@ -85,11 +91,12 @@ func New(ctx context.Context, cfg Config, journalDir string) (*Service, error) {
 		kick:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
+	s.links.all = map[store.Place]*link{}
 	cfg.Store.Subscribe(s.forget)
 	if err := s.recoverUsage(ctx, journalDir); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, s.connectStores(ctx)
 }
 
 // forget drops what changed from the caches. The store calls it before it
@@ -111,17 +118,22 @@ func (s *Service) forget(changes []store.Change) {
 func (s *Service) Handlers() map[string]api.Handler {
 	handlers := map[string]api.Handler{
 		"CancelKeyDeletion":                   api.Handle(s.CancelKeyDeletion),
+		"ConnectCustomKeyStore":               api.Handle(s.ConnectCustomKeyStore),
 		"CreateAlias":                         api.Handle(s.CreateAlias),
+		"CreateCustomKeyStore":                api.Handle(s.CreateCustomKeyStore),
 		"CreateGrant":                         api.Handle(s.CreateGrant),
 		"CreateKey":                           api.Handle(s.CreateKey),
 		"Decapsulate":                         api.Handle(s.Decapsulate),
 		"Decrypt":                             api.Handle(s.Decrypt),
 		"DeleteAlias":                         api.Handle(s.DeleteAlias),
-		"DeriveSharedSecret":                  api.Handle(s.DeriveSharedSecret),
+		"DeleteCustomKeyStore":                api.Handle(s.DeleteCustomKeyStore),
 		"DeleteImportedKeyMaterial":           api.Handle(s.DeleteImportedKeyMaterial),
+		"DeriveSharedSecret":                  api.Handle(s.DeriveSharedSecret),
+		"DescribeCustomKeyStores":             api.Handle(s.DescribeCustomKeyStores),
 		"DescribeKey":                         api.Handle(s.DescribeKey),
 		"DisableKey":                          api.Handle(s.DisableKey),
 		"DisableKeyRotation":                  api.Handle(s.DisableKeyRotation),
+		"DisconnectCustomKeyStore":            api.Handle(s.DisconnectCustomKeyStore),
 		"EnableKey":                           api.Handle(s.EnableKey),
 		"EnableKeyRotation":                   api.Handle(s.EnableKeyRotation),
 		"Encapsulate":                         api.Handle(s.Encapsulate),
@@ -148,7 +160,6 @@ func (s *Service) Handlers() map[string]api.Handler {
 		"PutKeyPolicy":                        api.Handle(s.PutKeyPolicy),
 		"ReEncrypt":                           api.Handle(s.ReEncrypt),
 		"ReplicateKey":                        api.Handle(s.ReplicateKey),
-		"UpdatePrimaryRegion":                 api.Handle(s.UpdatePrimaryRegion),
 		"RetireGrant":                         api.Handle(s.RetireGrant),
 		"RevokeGrant":                         api.Handle(s.RevokeGrant),
 		"RotateKeyOnDemand":                   api.Handle(s.RotateKeyOnDemand),
@@ -157,7 +168,9 @@ func (s *Service) Handlers() map[string]api.Handler {
 		"TagResource":                         api.Handle(s.TagResource),
 		"UntagResource":                       api.Handle(s.UntagResource),
 		"UpdateAlias":                         api.Handle(s.UpdateAlias),
+		"UpdateCustomKeyStore":                api.Handle(s.UpdateCustomKeyStore),
 		"UpdateKeyDescription":                api.Handle(s.UpdateKeyDescription),
+		"UpdatePrimaryRegion":                 api.Handle(s.UpdatePrimaryRegion),
 		"Verify":                              api.Handle(s.Verify),
 		"VerifyMac":                           api.Handle(s.VerifyMac),
 	}

@@ -24,20 +24,21 @@ func TestHealthAndMetrics(t *testing.T) {
 			h.call("GenerateRandom", `{"NumberOfBytes":5}`, nil)
 			h.do(op("GenerateRandom", `{}`))
 			h.do(op("Frobnicate", ""))
-			h.do(op("DeleteCustomKeyStore", `{"CustomKeyStoreId":"cks-1234567890abcdef0"}`))
+			delete(h.srv.pipeline.handlers["kms"], "DeleteAlias")
+			h.do(op("DeleteAlias", `{"AliasName":"alias/a"}`))
 			h.do(request{method: "GET", path: "/x"})
 			h.do(request{target: "TrentService.ListKeys", secret: "wrong"})
 			m := h.metrics()
 			for name, want := range map[string]float64{
-				`kagimori_calls_total{operation="GenerateRandom",result="Success",service="kms"}`:                             2,
-				`kagimori_calls_total{operation="GenerateRandom",result="ValidationException",service="kms"}`:                 1,
-				`kagimori_calls_total{operation="DeleteCustomKeyStore",result="UnsupportedOperationException",service="kms"}`: 1,
-				`kagimori_calls_total{operation="Unknown",result="UnknownOperationException",service=""}`:                     1,
-				`kagimori_calls_total{operation="Unknown",result="MalformedHttpRequestException",service=""}`:                 1,
-				`kagimori_calls_total{operation="ListKeys",result="InvalidSignatureException",service="kms"}`:                 1,
-				`kagimori_calls_total{operation="Encrypt",result="Success",service="kms"}`:                                    0,
-				`kagimori_call_seconds_count{operation="GenerateRandom",service="kms"}`:                                       3,
-				`kagimori_call_seconds_bucket{operation="GenerateRandom",service="kms",le="+Inf"}`:                            3,
+				`kagimori_calls_total{operation="GenerateRandom",result="Success",service="kms"}`:                    2,
+				`kagimori_calls_total{operation="GenerateRandom",result="ValidationException",service="kms"}`:        1,
+				`kagimori_calls_total{operation="DeleteAlias",result="UnsupportedOperationException",service="kms"}`: 1,
+				`kagimori_calls_total{operation="Unknown",result="UnknownOperationException",service=""}`:            1,
+				`kagimori_calls_total{operation="Unknown",result="MalformedHttpRequestException",service=""}`:        1,
+				`kagimori_calls_total{operation="ListKeys",result="InvalidSignatureException",service="kms"}`:        1,
+				`kagimori_calls_total{operation="Encrypt",result="Success",service="kms"}`:                           0,
+				`kagimori_call_seconds_count{operation="GenerateRandom",service="kms"}`:                              3,
+				`kagimori_call_seconds_bucket{operation="GenerateRandom",service="kms",le="+Inf"}`:                   3,
 				`kagimori_journal_up`:            1,
 				`kagimori_store_up`:              1,
 				`kagimori_journal_records_total`: float64(len(h.records())),

@@ -50,6 +50,8 @@ type world struct {
 	primary string // of a multi-Region key
 
 	external, token, wrapped string // a key without material, and what an import into it needs, in base64
+
+	hsm, spare string // custom key stores, DISCONNECTED
 }
 
 func newWorld(h *harness) *world { return newWorldOf(h, h.newKeyWith) }
@@ -84,6 +86,11 @@ func newWorldOf(h *harness, newKey func(body string) (id string)) *world {
 	var p struct{ PublicKey, ImportToken []byte }
 	h.call("GetParametersForImport", `{"KeyId":"`+w.external+`",`+wrapping+`}`, &p)
 	w.token, w.wrapped = base64.StdEncoding.EncodeToString(p.ImportToken), h.wrapped(p.PublicKey, []byte(testMaterial))
+	for i, at := range []*string{&w.hsm, &w.spare} {
+		var out struct{ CustomKeyStoreId string }
+		h.call("CreateCustomKeyStore", newHSM(i+1), &out)
+		*at = out.CustomKeyStoreId
+	}
 	return w
 }
 
@@ -144,6 +151,12 @@ func (w *world) validCalls() []validCall {
 		with("ReplicateKey", w.primary, `,"ReplicaRegion":"us-west-2","Description":"copy","Tags":[{"TagKey":"team","TagValue":"決済"}]`),
 		with("UpdatePrimaryRegion", w.primary, `,"PrimaryRegion":"us-west-2"`),
 		onAll("GenerateRandom", `{"NumberOfBytes":32}`),
+		onAll("CreateCustomKeyStore", newHSM(3)),
+		onAll("DescribeCustomKeyStores", "{}"),
+		onAll("UpdateCustomKeyStore", `{"CustomKeyStoreId":"`+w.hsm+`","NewCustomKeyStoreName":"renamed","KeyStorePassword":"`+storePassword+`"}`),
+		onAll("ConnectCustomKeyStore", `{"CustomKeyStoreId":"`+w.hsm+`"}`),
+		onAll("DisconnectCustomKeyStore", `{"CustomKeyStoreId":"`+w.hsm+`"}`),
+		onAll("DeleteCustomKeyStore", `{"CustomKeyStoreId":"`+w.spare+`"}`),
 		onKey("UpdateKeyDescription", `,"Description":"new"`),
 		onAlias("CreateAlias", "third", `,"TargetKeyId":"`+w.key+`"`),
 		onAlias("UpdateAlias", "first", `,"TargetKeyId":"`+w.other+`"`),
@@ -403,13 +416,14 @@ func TestPanic(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	t.Parallel()
 	h := start(t)
-	a := h.do(op("DeleteCustomKeyStore", `{"CustomKeyStoreId":"cks-1234567890abcdef0"}`))
-	a.wantError(t, 400, "UnsupportedOperationException", "The operation DeleteCustomKeyStore is not supported by this version of Kagimori.")
+	delete(h.srv.pipeline.handlers["kms"], "DeleteAlias")
+	a := h.do(op("DeleteAlias", `{"AliasName":"alias/a"}`))
+	a.wantError(t, 400, "UnsupportedOperationException", "The operation DeleteAlias is not supported by this version of Kagimori.")
 	var rec struct{ RequestParameters map[string]any }
 	h.must(json.Unmarshal(h.recordsOf(a.id)[0].raw, &rec))
-	if rec.RequestParameters["customKeyStoreId"] != "cks-1234567890abcdef0" {
+	if rec.RequestParameters["aliasName"] != "alias/a" {
 		t.Errorf("requestParameters %v", rec.RequestParameters)
 	}
 	// What is malformed is so before it is unsupported.
-	h.do(op("DeleteCustomKeyStore", `{}`)).wantError(t, 400, "ValidationException", "1 validation error detected: ")
+	h.do(op("DeleteAlias", `{}`)).wantError(t, 400, "ValidationException", "1 validation error detected: ")
 }

@@ -25,12 +25,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/keystore"
 	"github.com/kagimori/kagimori/internal/policy"
 )
 
@@ -81,6 +84,9 @@ func start(t testing.TB, change ...func(*setup)) *harness {
 	s := setup{dir: t.TempDir(), Options: Options{
 		Clock: clk, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		MaxConnections: 20_000, ReadHeaderTimeout: patience, BodyTimeout: patience, IdleTimeout: time.Minute, DrainTimeout: patience,
+		KeyStores: map[types.CustomKeyStoreType]keystore.Backend{
+			types.CustomKeyStoreTypeAwsCloudhsm: &testBackend{}, types.CustomKeyStoreTypeExternalKeyStore: &testBackend{},
+		},
 	}}
 	for _, fn := range change {
 		fn(&s)
@@ -99,6 +105,7 @@ func (h *harness) open(s *setup) {
 		Root: iam.RootCredentials{Account: testAccount, AccessKeyID: testKeyID, SecretKey: testSecret},
 	})
 	h.must(err)
+	h.closed = false
 	s.Data = h.data
 	h.srv, err = New(context.Background(), s.Options)
 	h.must(err)

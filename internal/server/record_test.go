@@ -63,8 +63,8 @@ func TestRecords(t *testing.T) {
 		{"grant token", op("Encrypt", `{"KeyId":"`+w.other+`","Plaintext":"AA==","GrantTokens":["secret"]}`), 400},
 		{"key of another account", op("Encrypt", `{"KeyId":"arn:aws:kms:eu-central-1:444455556666:key/12345678-1234-1234-1234-123456789012","Plaintext":"AA=="}`), 400},
 		{"alias that exists", op("CreateAlias", `{"AliasName":"alias/first","TargetKeyId":"`+w.other+`"}`), 400},
-		{"unsupported operation", op("DeleteCustomKeyStore", `{"CustomKeyStoreId":"cks-1234567890abcdef0"}`), 400},
-		{"unsupported operation with secrets", op("CreateCustomKeyStore", `{"CustomKeyStoreName":"n","KeyStorePassword":"secret-password","XksProxyAuthenticationCredential":{"AccessKeyId":"SECRETSECRETSECRETSECRET","RawSecretAccessKey":"`+strings.Repeat("secret", 10)+`"}}`), 400},
+		{"no such custom key store", op("DeleteCustomKeyStore", `{"CustomKeyStoreId":"cks-1234567890abcdef0"}`), 400},
+		{"secrets in a call that fails", op("CreateCustomKeyStore", `{"CustomKeyStoreName":"n","KeyStorePassword":"secret-password","XksProxyAuthenticationCredential":{"AccessKeyId":"SECRETSECRETSECRETSECRET","RawSecretAccessKey":"`+strings.Repeat("secret", 10)+`"}}`), 400},
 		{"unknown operation", op("Frobnicate", `{"A":1}`), 404},
 		{"no operation", request{}, 404},
 		{"not signed", request{target: "TrentService.ListKeys", unsigned: true}, 400},
@@ -206,6 +206,7 @@ func (g *golden) events(name string, n int) {
 
 var (
 	uuidForm     = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32}`)
+	storeForm    = regexp.MustCompile(`cks-[0-9a-f]{17}`)
 	materialForm = regexp.MustCompile(`[0-9a-f]{64}`)
 	hashForm     = regexp.MustCompile(`Authorization=[A-Za-z0-9+/=]+`)
 )
@@ -225,7 +226,7 @@ func (g *golden) write(name string, recs []record) {
 		for variable, fixed := range g.names {
 			text = strings.ReplaceAll(text, variable, fixed)
 		}
-		for form, kind := range map[*regexp.Regexp]string{uuidForm: "KEY", materialForm: "MATERIAL"} {
+		for form, kind := range map[*regexp.Regexp]string{uuidForm: "KEY", materialForm: "MATERIAL", storeForm: "STORE"} {
 			text = form.ReplaceAllStringFunc(text, func(s string) string {
 				name := kind + " " + s
 				if g.names[name] == "" {

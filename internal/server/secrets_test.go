@@ -133,7 +133,7 @@ func TestSecretsStayInside(t *testing.T) {
 	send(op("GenerateRandom", `{"NumberOfBytes":64}`))
 	for _, c := range w.validCalls() {
 		switch c.operation {
-		case "GenerateDataKeyPair", "DeriveSharedSecret", "Encapsulate", "GetParametersForImport", "ImportKeyMaterial":
+		case "GenerateDataKeyPair", "DeriveSharedSecret", "Encapsulate", "GetParametersForImport", "ImportKeyMaterial", "CreateCustomKeyStore", "UpdateCustomKeyStore", "DescribeCustomKeyStores":
 			send(op(c.operation, c.body))
 		}
 	}
@@ -142,7 +142,7 @@ func TestSecretsStayInside(t *testing.T) {
 	}
 	wrapped, err := base64.StdEncoding.DecodeString(w.wrapped)
 	h.must(err)
-	secrets = append(secrets, []byte(testMaterial), wrapped)
+	secrets = append(secrets, []byte(testMaterial), wrapped, []byte(storePassword))
 
 	// Every operation with every member, then with each secret damaged.
 	for _, o := range wire.KMS.Operations {

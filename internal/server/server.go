@@ -20,11 +20,14 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
+	"github.com/kagimori/kagimori/internal/keystore"
 	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/organizations"
 	"github.com/kagimori/kagimori/internal/quota"
@@ -34,7 +37,7 @@ import (
 )
 
 // Options are the limits of a Server and what it works with. All are needed but
-// TLS.
+// TLS and KeyStores.
 type Options struct {
 	Data  *datadir.Dir
 	Clock clock.Clock
@@ -51,6 +54,8 @@ type Options struct {
 	ReadHeaderTimeout, BodyTimeout, IdleTimeout, DrainTimeout time.Duration
 	// RequestQuotas limits how often an account may call, by AWS's figures.
 	RequestQuotas bool
+	// KeyStores reach what is behind custom key stores, by their type; nil: nothing.
+	KeyStores map[types.CustomKeyStoreType]keystore.Backend
 }
 
 // maxHeader is the largest request header in bytes; session tokens are long.
@@ -77,7 +82,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.RequestQuotas {
 		rates = new(quota.Rates)
 	}
-	service, err := kms.New(ctx, kms.Config{Rates: rates, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log}, d.JournalDir())
+	service, err := kms.New(ctx, kms.Config{Rates: rates, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log, KeyStores: opts.KeyStores}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}
