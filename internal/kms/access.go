@@ -68,6 +68,12 @@ func (s *Service) admit(ctx context.Context, call *api.Call, k *key, a ask) (*us
 	u := &usableKey{key: k, svc: s, call: call}
 	u.values = values{ctx: ctx, svc: s, call: call, key: k, action: a.action, alias: a.alias, other: a.other}
 	err := u.authorize(a)
+	if err == nil && k.revision == 0 {
+		if k, err = s.storeManaged(ctx, k, a.alias); err != nil {
+			return nil, err
+		}
+		return s.admit(ctx, call, k, a)
+	}
 	// The record of a denial must not tell what the denial keeps to itself: that
 	// another account has such a key.
 	if err == nil || k.account == call.Caller.Account {
@@ -117,7 +123,8 @@ var undeclaredInvalidArn = map[string]bool{
 }
 
 // resolve finds the key that a KeyId parameter names, and the alias if it names
-// one. action is what the caller wants to do with it, for the denial.
+// one. action is what the caller wants to do with it, for the denial. An AWS managed
+// key that is not stored yet has the revision 0.
 func (s *Service) resolve(ctx context.Context, call *api.Call, action, value string, accept forms) (k *key, alias string, err error) {
 	ref, err := parseKeyRef(value, call.Caller.Account, call.Region)
 	if awserr.Is(err, awserr.InvalidArn) && undeclaredInvalidArn[call.Operation] {
@@ -130,7 +137,12 @@ func (s *Service) resolve(ctx context.Context, call *api.Call, action, value str
 		if accept != keyOrAlias {
 			return nil, "", awserr.New(awserr.NotFound, "Invalid keyId '%s'", value)
 		}
-		if ref.id, err = s.aliasTarget(ctx, ref); err != nil {
+		if ref.id, err = s.aliasTarget(ctx, ref); isNotFound(err) {
+			if k := newManagedKey(call, ref); k != nil {
+				return k, ref.alias, nil
+			}
+		}
+		if err != nil {
 			return nil, "", s.invisible(call, action, ref, err, "Alias "+aliasARN(ref.account, ref.region, ref.alias)+" is not found.")
 		}
 	}

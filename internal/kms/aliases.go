@@ -94,7 +94,7 @@ func (s *Service) ownAlias(ctx context.Context, call *api.Call, name string) (st
 		return place, arn, aliasError(store.ErrNotFound, arn)
 	case !isAliasName(name):
 		return place, arn, awserr.New(awserr.InvalidAliasName, "The alias name may hold letters, digits, and the characters / _ - after the prefix alias/.")
-	case strings.HasPrefix(name, aliasPrefix+"aws/"):
+	case strings.HasPrefix(name, managedPrefix):
 		return place, arn, awserr.New(awserr.NotAuthorized, "Aliases that begin with alias/aws/ are reserved for AWS managed keys.")
 	}
 	call.Trail.Resources = append(call.Trail.Resources, resource(place.Account, arn))

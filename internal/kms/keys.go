@@ -50,16 +50,17 @@ type key struct {
 
 // keyRecord is a key as the store keeps it.
 type keyRecord struct {
-	ID           string             `json:"id"`
-	Created      time.Time          `json:"created"`
-	Description  string             `json:"description,omitempty"`
-	Spec         types.KeySpec      `json:"spec"`
-	Usage        types.KeyUsageType `json:"usage"`
-	Origin       types.OriginType   `json:"origin"`
-	State        types.KeyState     `json:"state"`
-	DeletionDate time.Time          `json:"deletionDate,omitzero"`
-	PendingDays  int32              `json:"pendingDays,omitempty"` // of a primary key that waits for the deletion of its replicas
-	MultiRegion  *multiRegion       `json:"multiRegion,omitempty"`
+	ID           string               `json:"id"`
+	Created      time.Time            `json:"created"`
+	Description  string               `json:"description,omitempty"`
+	Spec         types.KeySpec        `json:"spec"`
+	Usage        types.KeyUsageType   `json:"usage"`
+	Origin       types.OriginType     `json:"origin"`
+	State        types.KeyState       `json:"state"`
+	DeletionDate time.Time            `json:"deletionDate,omitzero"`
+	Manager      types.KeyManagerType `json:"manager,omitempty"`     // of AWS managed keys
+	PendingDays  int32                `json:"pendingDays,omitempty"` // of a primary key that waits for the deletion of its replicas
+	MultiRegion  *multiRegion         `json:"multiRegion,omitempty"`
 	keyPolicy
 	Tags      []api.Tag        `json:"tags,omitempty"` // by key
 	Materials []materialRecord `json:"materials"`      // oldest first, the last one is current
@@ -312,6 +313,11 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 func roomForKey(tx store.Tx, account, region string) error {
 	n, err := tx.Count(keyKind, account, region)
 	if err == nil && n >= maxKeys {
+		var managed int // which do not count
+		managed, err = managedCount(tx, account, region)
+		n -= managed
+	}
+	if err == nil && n >= maxKeys {
 		err = awserr.New(awserr.LimitExceeded, "The account has %d KMS keys in %s, which is the most it can have. Schedule the deletion of keys that are no longer needed.", n, region)
 	}
 	return err
@@ -353,7 +359,7 @@ func (k *key) metadata() *types.KeyMetadata {
 	m := &types.KeyMetadata{
 		AWSAccountId: aws.String(k.account), KeyId: aws.String(k.ID), Arn: aws.String(k.arn),
 		CreationDate: aws.Time(k.Created), Enabled: k.State == types.KeyStateEnabled, Description: aws.String(k.Description),
-		KeyUsage: k.Usage, KeyState: k.State, Origin: k.Origin, KeyManager: types.KeyManagerTypeCustomer,
+		KeyUsage: k.Usage, KeyState: k.State, Origin: k.Origin, KeyManager: k.manager(),
 		CustomerMasterKeySpec: types.CustomerMasterKeySpec(k.Spec), KeySpec: k.Spec,
 		MultiRegion: aws.Bool(k.MultiRegion != nil), MultiRegionConfiguration: k.describeRegions(),
 	}
@@ -374,6 +380,13 @@ func (k *key) metadata() *types.KeyMetadata {
 		m.PendingDeletionWindowInDays = &k.PendingDays
 	}
 	return m
+}
+
+func (r *keyRecord) manager() types.KeyManagerType {
+	if r.Manager == "" {
+		return types.KeyManagerTypeCustomer
+	}
+	return r.Manager
 }
 
 // algorithms are those of the key's usage.
