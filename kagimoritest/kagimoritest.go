@@ -33,6 +33,7 @@ import (
 	"github.com/kagimori/kagimori/internal/datadir"
 	ids "github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
+	kmsapi "github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/server"
 )
 
@@ -94,6 +95,7 @@ func (s *Server) Open() {
 	s.srv, err = server.New(ctx, server.Options{
 		Data: s.data, Clock: s.clock, Log: log, MaxConnections: 1000,
 		ReadHeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: time.Minute, DrainTimeout: 10 * time.Second,
+		Quotas: kmsapi.AWSQuotas(),
 	})
 	fatal(err)
 	ln, err := net.Listen("tcp", s.addr)

@@ -19,8 +19,10 @@ import (
 
 	"github.com/kagimori/kagimori/internal/cli"
 	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/config"
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
+	"github.com/kagimori/kagimori/internal/kms"
 )
 
 var (
@@ -378,5 +380,12 @@ func TestNoData(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the data folder: %v", err)
+	}
+}
+
+// Without a setting the quotas are AWS's.
+func TestQuotas(t *testing.T) {
+	if got, want := quotas(config.Default()), kms.AWSQuotas(); got != want {
+		t.Errorf("quotas %+v, want %+v", got, want)
 	}
 }

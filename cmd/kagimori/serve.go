@@ -18,6 +18,7 @@ import (
 	"github.com/kagimori/kagimori/internal/config"
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
+	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/localca"
 	"github.com/kagimori/kagimori/internal/seal"
 	"github.com/kagimori/kagimori/internal/secmem"
@@ -104,7 +105,7 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	srv, err := server.New(ctx, server.Options{
 		Data: data, Clock: env.Clock, Log: log, TLS: tlsConfig, MaxConnections: cfg.MaxConnections,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout, BodyTimeout: cfg.BodyTimeout, IdleTimeout: cfg.IdleTimeout, DrainTimeout: cfg.DrainTimeout,
-		RequestQuotas: cfg.RequestQuotas,
+		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas,
 	})
 	if err != nil {
 		return err
@@ -225,4 +226,8 @@ func quote(s string) string {
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
 	return s
+}
+
+func quotas(cfg *config.Config) kms.Quotas {
+	return kms.Quotas{Keys: cfg.MaxKeys, AliasesPerKey: cfg.MaxAliases, GrantsPerKey: cfg.MaxGrants, CustomKeyStores: cfg.MaxCustomKeyStores}
 }

@@ -39,6 +39,10 @@ type Config struct {
 	JournalSegmentSize int64 // bytes
 	LogFormat          string
 	RequestQuotas      bool
+	MaxKeys            int
+	MaxAliases         int
+	MaxGrants          int
+	MaxCustomKeyStores int
 
 	// The first account's id and root credentials, from the environment only.
 	// Each is empty when it is to be made at random.
@@ -50,6 +54,7 @@ type Config struct {
 // Limits of the settings that have a range.
 const (
 	maxConnections = 1_000_000
+	maxQuota       = 10_000_000
 	minTimeout     = time.Millisecond
 	maxTimeout     = 24 * time.Hour
 	minSegment     = 2 << 20
@@ -107,6 +112,18 @@ var settings = []setting{
 	{"request-quotas", "false",
 		"limit how often an account may call, by AWS's request quotas",
 		func(c *Config) value { return (*toggle)(&c.RequestQuotas) }},
+	{"max-keys", "100000",
+		"most keys of an account in a Region, a `NUMBER`",
+		func(c *Config) value { return &number{&c.MaxKeys, 1, maxQuota} }},
+	{"max-aliases", "50",
+		"most aliases of a key, a `NUMBER`",
+		func(c *Config) value { return &number{&c.MaxAliases, 1, maxQuota} }},
+	{"max-grants", "50000",
+		"most grants of a key, a `NUMBER`",
+		func(c *Config) value { return &number{&c.MaxGrants, 1, maxQuota} }},
+	{"max-custom-key-stores", "10",
+		"most custom key stores of an account in a Region, a `NUMBER`",
+		func(c *Config) value { return &number{&c.MaxCustomKeyStores, 1, maxQuota} }},
 	{"log-format", "text",
 		"write the server's log as `text|json`",
 		func(c *Config) value { return &choice{&c.LogFormat, []string{"text", "json"}} }},

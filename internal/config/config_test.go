@@ -60,6 +60,7 @@ func TestDefaults(t *testing.T) {
 		Data: "./kagimori-data", Listen: "127.0.0.1:4599", MaxConnections: 20000,
 		ReadHeaderTimeout: 5 * time.Second, BodyTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
 		DrainTimeout: 20 * time.Second, JournalSegmentSize: 64 << 20, LogFormat: "text",
+		MaxKeys: 100_000, MaxAliases: 50, MaxGrants: 50_000, MaxCustomKeyStores: 10,
 	}
 	if *c != want {
 		t.Errorf("got %+v, want %+v", *c, want)

@@ -126,20 +126,20 @@ func (s *Service) CreateAlias(ctx context.Context, call *api.Call, in *sdk.Creat
 		} else if !isNotFound(err) {
 			return err
 		}
-		if err := checkAliasQuota(tx, k); err != nil {
+		if err := s.checkAliasQuota(tx, k); err != nil {
 			return err
 		}
 		return writeAlias(tx, place, aliasRecord{Target: k.ID, Created: call.Time, Updated: call.Time}, 0)
 	})
 }
 
-func checkAliasQuota(r store.Reader, k *key) error {
+func (s *Service) checkAliasQuota(r store.Reader, k *key) error {
 	n := 0
 	err := r.Lookup(aliasesOf(k), func(store.Record) error {
 		n++
 		return nil
 	})
-	if err == nil && n >= maxAliasesPerKey {
+	if err == nil && n >= s.Quotas.AliasesPerKey {
 		err = awserr.New(awserr.LimitExceeded, "%s has %d aliases, which is the most a key can have.", k.arn, n)
 	}
 	return err
@@ -180,7 +180,7 @@ func (s *Service) UpdateAlias(ctx context.Context, call *api.Call, in *sdk.Updat
 			return invalid("The alias %s stands for a key of another type or KeyUsage. The new key must be of the same type.", arn)
 		}
 		if a.Target != k.ID {
-			if err := checkAliasQuota(tx, k); err != nil {
+			if err := s.checkAliasQuota(tx, k); err != nil {
 				return err
 			}
 		}

@@ -26,13 +26,8 @@ const (
 	connectIndex    = "connect"          // custom key store: those to be connected, by their id
 )
 
-const (
-	// maxCustomStores is for an account and Region.
-	// https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
-	maxCustomStores = 10
-	// connectTimeout is how long AWS KMS tries to connect a store.
-	connectTimeout = 20 * time.Minute
-)
+// connectTimeout is how long AWS KMS tries to connect a store.
+const connectTimeout = 20 * time.Minute
 
 // customStoreRecord is a custom key store as the store keeps it.
 type customStoreRecord struct {
@@ -364,7 +359,7 @@ func (s *Service) CreateCustomKeyStore(ctx context.Context, call *api.Call, in *
 		if err := c.checkUnique(all); err != nil {
 			return err
 		}
-		if len(all) >= maxCustomStores {
+		if len(all) >= s.Quotas.CustomKeyStores {
 			return awserr.New(awserr.LimitExceeded, "The account has %d custom key stores in %s, which is the most it can have.", len(all), call.Region)
 		}
 		call.Trail.Response = out

@@ -65,7 +65,7 @@ func (s *Service) CreateGrant(ctx context.Context, call *api.Call, in *sdk.Creat
 		if g.revision != 0 {
 			return nil
 		}
-		return g.insert(tx)
+		return g.insert(tx, s.Quotas.GrantsPerKey)
 	}
 	if aws.ToBool(in.DryRun) {
 		return nil, dryRun(in.DryRun)

@@ -36,7 +36,6 @@ const (
 // Limits of grants.
 // https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
 const (
-	maxGrantsPerKey     = 50_000
 	maxConstraintPairs  = 8
 	maxConstraintLength = 384 // characters of a value
 )
@@ -149,13 +148,13 @@ func lookUpGrant(r store.Reader, k *key, index, value string) (found *grant, err
 	return found, err
 }
 
-// insert stores a new grant.
-func (g *grant) insert(tx store.Tx) error {
+// insert stores a new grant if the key has not the most grants already.
+func (g *grant) insert(tx store.Tx, most int) error {
 	n, err := countGrants(tx, g, 1)
 	if err != nil {
 		return err
 	}
-	if n > maxGrantsPerKey {
+	if n > most {
 		return awserr.New(awserr.LimitExceeded, "%s has %d grants, which is the most a key can have. Retire or revoke those that are no longer needed.", g.keyARN(), n-1)
 	}
 	value, err := json.Marshal(&g.grantRecord)

@@ -24,6 +24,7 @@ import (
 )
 
 const (
+	mostGrants   = 50_000
 	benchAccount = "111122223333"
 	benchRegion  = "eu-central-1"
 )
@@ -46,7 +47,7 @@ func newService(t testing.TB) *Service {
 	}
 	t.Cleanup(func() { d.Close("the test ended") })
 	people := noMembers{iam.NewDirectory(d.Store)}
-	s, err := New(ctx, Config{Store: d.Store, Trail: d.Trail, Authorize: authz.New(people), Principals: people, Sealer: d.Sealer(), Clock: clock.System(), Log: log}, d.JournalDir())
+	s, err := New(ctx, Config{Quotas: AWSQuotas(), Store: d.Store, Trail: d.Trail, Authorize: authz.New(people), Principals: people, Sealer: d.Sealer(), Clock: clock.System(), Log: log}, d.JournalDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func keyWithGrants(t testing.TB, s *Service, n int) string {
 			for i := from; i < min(from+5000, n); i++ {
 				g := &grant{account: benchAccount, region: benchRegion, keyID: *out.KeyMetadata.KeyId, id: newGrantID(), grantRecord: grantRecord{
 					Issuer: benchAccount, Grantee: grantPrincipal{Text: grantee(i).ARN, ID: grantee(i).ID}, Operations: []types.GrantOperation{"Encrypt"}}}
-				if err := g.insert(tx); err != nil {
+				if err := g.insert(tx, mostGrants); err != nil {
 					return err
 				}
 			}
@@ -100,7 +101,7 @@ func encryptAs(s *Service, key string, caller api.Principal) error {
 // BenchmarkEncryptByGrant encrypts by a grant, of which the key has one or 50,000:
 // always by the same grantee, or by all in turn, most of whom are not in memory.
 func BenchmarkEncryptByGrant(b *testing.B) {
-	for _, n := range []int{1, maxGrantsPerKey} {
+	for _, n := range []int{1, mostGrants} {
 		b.Run(fmt.Sprintf("grants=%d", n), func(b *testing.B) {
 			s := newService(b)
 			key := keyWithGrants(b, s, n)
@@ -111,12 +112,12 @@ func BenchmarkEncryptByGrant(b *testing.B) {
 			}
 		})
 	}
-	b.Run(fmt.Sprintf("grants=%d,grantees=all", maxGrantsPerKey), func(b *testing.B) {
+	b.Run(fmt.Sprintf("grants=%d,grantees=all", mostGrants), func(b *testing.B) {
 		s := newService(b)
-		key := keyWithGrants(b, s, maxGrantsPerKey)
+		key := keyWithGrants(b, s, mostGrants)
 		i := 0
 		for b.Loop() {
-			if err := encryptAs(s, key, grantee(i%maxGrantsPerKey)); err != nil {
+			if err := encryptAs(s, key, grantee(i%mostGrants)); err != nil {
 				b.Fatal(err)
 			}
 			i++
@@ -139,7 +140,7 @@ func BenchmarkEncryptByPolicy(b *testing.B) {
 // TestGrantQuota: a key takes 50,000 grants, and all of them count.
 func TestGrantQuota(t *testing.T) {
 	s := newService(t)
-	n := maxGrantsPerKey
+	n := mostGrants
 	if testing.Short() {
 		n = 1000
 	}
@@ -157,7 +158,7 @@ func TestGrantQuota(t *testing.T) {
 		_, err := s.CreateGrant(context.Background(), newCall("CreateGrant", benchRoot, in), in)
 		return err
 	}
-	if n == maxGrantsPerKey {
+	if n == mostGrants {
 		if err := create(); !awserr.Is(err, awserr.LimitExceeded) {
 			t.Errorf("one grant too many: %v", err)
 		}

@@ -283,7 +283,7 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 	}
 	var out sdk.CreateKeyOutput
 	err = s.Trail.Change(ctx, call, func(tx store.Tx) error {
-		if err := roomForKey(tx, k.account, k.region); err != nil {
+		if err := s.roomForKey(tx, k.account, k.region); err != nil {
 			return err
 		}
 		fresh := &key{keyRecord: k.keyRecord, account: k.account, region: k.region, arn: k.arn}
@@ -310,14 +310,14 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 }
 
 // roomForKey refuses one key more than an account can have in a Region.
-func roomForKey(tx store.Tx, account, region string) error {
+func (s *Service) roomForKey(tx store.Tx, account, region string) error {
 	n, err := tx.Count(keyKind, account, region)
-	if err == nil && n >= maxKeys {
+	if err == nil && n >= s.Quotas.Keys {
 		var managed int // which do not count
 		managed, err = managedCount(tx, account, region)
 		n -= managed
 	}
-	if err == nil && n >= maxKeys {
+	if err == nil && n >= s.Quotas.Keys {
 		err = awserr.New(awserr.LimitExceeded, "The account has %d KMS keys in %s, which is the most it can have. Schedule the deletion of keys that are no longer needed.", n, region)
 	}
 	return err

@@ -36,6 +36,7 @@ type Config struct {
 	Principals Principals
 	Sealer     store.Sealer // of grant tokens
 	Clock      clock.Clock
+	Quotas     Quotas
 	Rates      *quota.Rates // nil: calls are not limited
 	// KeyStores reach what is behind custom key stores, by their type.
 	KeyStores map[types.CustomKeyStoreType]keystore.Backend
@@ -61,11 +62,22 @@ type Service struct {
 // eventSource is this service in audit records.
 const eventSource = "kms.amazonaws.com"
 
-// Quotas of AWS KMS, per account and Region or per key.
+// Quotas are how much there can be of something: those that AWS raises when asked to.
 // https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
+type Quotas struct {
+	Keys            int // in an account and Region
+	AliasesPerKey   int
+	GrantsPerKey    int
+	CustomKeyStores int // in an account and Region
+}
+
+// AWSQuotas are AWS's defaults.
+func AWSQuotas() Quotas {
+	return Quotas{Keys: 100_000, AliasesPerKey: 50, GrantsPerKey: 50_000, CustomKeyStores: 10}
+}
+
+// The other quotas of AWS KMS, for a key.
 const (
-	maxKeys              = 100_000
-	maxAliasesPerKey     = 50
 	maxTagsPerKey        = 50
 	maxPolicyBytes       = 32 << 10
 	maxOnDemandRotations = 25

@@ -222,7 +222,7 @@ func (s *Service) ReplicateKey(ctx context.Context, call *api.Call, in *sdk.Repl
 		if slices.Contains(k.MultiRegion.Regions, region) {
 			return awserr.New(awserr.AlreadyExists, "%s already exists.", replica.arn)
 		}
-		if err := roomForKey(tx, k.account, region); err != nil {
+		if err := s.roomForKey(tx, k.account, region); err != nil {
 			return err
 		}
 		fresh := &key{keyRecord: replica.keyRecord, account: k.account, region: region, arn: replica.arn}

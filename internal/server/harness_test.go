@@ -34,6 +34,7 @@ import (
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/keystore"
+	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/policy"
 )
 
@@ -84,6 +85,7 @@ func start(t testing.TB, change ...func(*setup)) *harness {
 	s := setup{dir: t.TempDir(), Options: Options{
 		Clock: clk, Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		MaxConnections: 20_000, ReadHeaderTimeout: patience, BodyTimeout: patience, IdleTimeout: time.Minute, DrainTimeout: patience,
+		Quotas: kms.AWSQuotas(),
 		KeyStores: map[types.CustomKeyStoreType]keystore.Backend{
 			types.CustomKeyStoreTypeAwsCloudhsm: &testBackend{}, types.CustomKeyStoreTypeExternalKeyStore: &testBackend{},
 		},

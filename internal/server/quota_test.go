@@ -4,7 +4,31 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/kagimori/kagimori/internal/kms"
 )
+
+// TestResourceQuotas has quotas of one.
+func TestResourceQuotas(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(s *setup) { s.Quotas = kms.Quotas{Keys: 1, AliasesPerKey: 1, GrantsPerKey: 1, CustomKeyStores: 1} })
+	key, _ := h.newKey()
+	for _, c := range []struct{ operation, first, second string }{
+		{"CreateAlias", `{"AliasName":"alias/a","TargetKeyId":"` + key + `"}`, `{"AliasName":"alias/b","TargetKeyId":"` + key + `"}`},
+		{"CreateGrant", `{"KeyId":"` + key + `","GranteePrincipal":"` + rootARN + `","Operations":["Decrypt"]}`, `{"KeyId":"` + key + `","GranteePrincipal":"` + rootARN + `","Operations":["Encrypt"]}`},
+		{"CreateCustomKeyStore", newHSM(1), newHSM(2)},
+	} {
+		h.call(c.operation, c.first, nil)
+		h.do(op(c.operation, c.second)).wantError(t, 400, "LimitExceededException", "")
+	}
+	h.do(op("CreateKey", "{}")).wantError(t, 400, "LimitExceededException", "")
+	h.call("DescribeKey", `{"KeyId":"alias/aws/s3"}`, nil) // an AWS managed key does not count
+	h.call("ScheduleKeyDeletion", `{"KeyId":"`+key+`","PendingWindowInDays":7}`, nil)
+	h.do(op("CreateKey", "{}")).wantError(t, 400, "LimitExceededException", "") // still there
+	h.clock.Advance(8 * 24 * time.Hour)
+	h.must(h.srv.RunDue(t.Context()))
+	h.call("CreateKey", "{}", nil)
+}
 
 // TestRequestQuotas calls more often than AWS allows, over the wire.
 func TestRequestQuotas(t *testing.T) {

@@ -52,6 +52,8 @@ type Options struct {
 	// wait for its next request; DrainTimeout how long a stop waits for calls
 	// in flight.
 	ReadHeaderTimeout, BodyTimeout, IdleTimeout, DrainTimeout time.Duration
+	// Quotas are the resource quotas of KMS.
+	Quotas kms.Quotas
 	// RequestQuotas limits how often an account may call, by AWS's figures.
 	RequestQuotas bool
 	// KeyStores reach what is behind custom key stores, by their type; nil: nothing.
@@ -82,7 +84,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.RequestQuotas {
 		rates = new(quota.Rates)
 	}
-	service, err := kms.New(ctx, kms.Config{Rates: rates, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log, KeyStores: opts.KeyStores}, d.JournalDir())
+	service, err := kms.New(ctx, kms.Config{Quotas: opts.Quotas, Rates: rates, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log, KeyStores: opts.KeyStores}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}
