@@ -86,7 +86,7 @@ func (l *links) connection(p store.Place) keystore.Connection {
 	return nil
 }
 
-// connect begins to connect a store; what it had is closed when that is done.
+// connect begins to connect a store, after closing what it had.
 func (s *Service) connect(p store.Place, cfg keystore.Config) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	k := &link{state: types.ConnectionStateTypeConnecting, cancel: cancel}
@@ -98,29 +98,38 @@ func (s *Service) connect(p store.Place, cfg keystore.Config) {
 	l.tasks.Go(func() {
 		defer cancel()
 		had.close(s)
-		var conn keystore.Connection
-		err := error(&keystore.ConnectError{Code: types.ConnectionErrorCodeTypeInternalError, Err: errors.New("there is no backend for stores of this type")})
-		if b := s.KeyStores[cfg.Type()]; b != nil {
-			conn, err = b.Connect(ctx, &cfg)
-		}
+		conn, err := s.dial(ctx, &cfg)
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		switch {
-		case l.all[p] != k: // it was disconnected meanwhile
-			if err == nil {
-				(&link{conn: conn}).close(s)
-			}
-		case err == nil:
-			k.state, k.conn = types.ConnectionStateTypeConnected, conn
-		default:
-			k.state, k.failure = types.ConnectionStateTypeFailed, types.ConnectionErrorCodeTypeInternalError
-			if known := new(keystore.ConnectError); errors.As(err, &known) {
-				k.failure = known.Code
-			}
-			s.Log.Warn("custom key store not connected", "store", p.ID, "account", p.Account, "region", p.Region, "error", err,
-				"next", "mend the cause, disconnect the store and connect it again")
+		if l.all[p] != k { // it was disconnected meanwhile
+			l.mu.Unlock() // closing may take long
+			(&link{conn: conn}).close(s)
+			return
 		}
+		defer l.mu.Unlock()
+		if err == nil {
+			k.state, k.conn = types.ConnectionStateTypeConnected, conn
+			return
+		}
+		k.state, k.failure = types.ConnectionStateTypeFailed, types.ConnectionErrorCodeTypeInternalError
+		if known := new(keystore.ConnectError); errors.As(err, &known) {
+			k.failure = known.Code
+		}
+		s.Log.Warn("custom key store not connected", "store", p.ID, "account", p.Account, "region", p.Region, "error", err,
+			"next", "mend the cause, disconnect the store and connect it again")
 	})
+}
+
+// dial makes a connection by the backend of the store's type; nil if that fails.
+func (s *Service) dial(ctx context.Context, cfg *keystore.Config) (keystore.Connection, error) {
+	b := s.KeyStores[cfg.Type()]
+	if b == nil {
+		return nil, fmt.Errorf("there is no backend for stores of type %s", cfg.Type())
+	}
+	conn, err := b.Connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 // disconnect begins to close the connection of a store.

@@ -286,16 +286,8 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		if err := s.roomForKey(tx, k.account, k.region); err != nil {
 			return err
 		}
-		fresh := &key{keyRecord: k.keyRecord, account: k.account, region: k.region, arn: k.arn}
-		if err := fresh.put(tx, s.Principals, text); err != nil {
-			return err
-		}
-		if raw != nil {
-			if err := addMaterial(tx, fresh, raw, call.Time, ""); err != nil {
-				return err
-			}
-		}
-		if err := fresh.write(tx); err != nil {
+		fresh, err := s.insert(tx, k, text, raw)
+		if err != nil {
 			return err
 		}
 		out.KeyMetadata = fresh.metadata()
@@ -307,6 +299,21 @@ func (s *Service) CreateKey(ctx context.Context, call *api.Call, in *sdk.CreateK
 		return nil, err
 	}
 	return &out, nil
+}
+
+// insert stores a new key like k, with its policy and, unless raw is nil, its first
+// material. k stays as it is, since a transaction may be tried again.
+func (s *Service) insert(tx store.Tx, k *key, policy string, raw []byte) (*key, error) {
+	fresh := &key{keyRecord: k.keyRecord, account: k.account, region: k.region, arn: k.arn}
+	if err := fresh.put(tx, s.Principals, policy); err != nil {
+		return nil, err
+	}
+	if raw != nil {
+		if err := addMaterial(tx, fresh, raw, k.Created, ""); err != nil {
+			return nil, err
+		}
+	}
+	return fresh, fresh.write(tx)
 }
 
 // roomForKey refuses one key more than an account can have in a Region.

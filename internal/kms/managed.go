@@ -63,12 +63,13 @@ const managedKeyPolicy = `{
 // newManagedKey is the key for an alias that stands for none yet, if the call is one
 // that such keys are made for: of the service, or a look at it. It is not stored.
 func newManagedKey(call *api.Call, ref keyRef) *key {
-	m, known := managedKeys[strings.TrimPrefix(ref.alias, managedPrefix)]
+	alias, managed := strings.CutPrefix(ref.alias, managedPrefix)
+	m, known := managedKeys[alias]
 	via := m.service + "." + ref.region + ".amazonaws.com"
-	if !known || !strings.HasPrefix(ref.alias, managedPrefix) || ref.account != call.Caller.Account || call.Via != via && call.Operation != "DescribeKey" {
+	if !managed || !known || ref.account != call.Caller.Account || call.Via != via && call.Operation != "DescribeKey" {
 		return nil
 	}
-	text := strings.NewReplacer("ALIAS", strings.TrimPrefix(ref.alias, managedPrefix), "NAME", m.name, "ACCOUNT", ref.account, "SERVICE", via).Replace(managedKeyPolicy)
+	text := strings.NewReplacer("ALIAS", alias, "NAME", m.name, "ACCOUNT", ref.account, "SERVICE", via).Replace(managedKeyPolicy)
 	id := newUUID()
 	return &key{
 		keyRecord: keyRecord{
@@ -94,14 +95,8 @@ func (s *Service) storeManaged(ctx context.Context, k *key, alias string) (store
 			}
 			return err
 		}
-		stored = &key{keyRecord: k.keyRecord, account: k.account, region: k.region, arn: k.arn}
-		if err := stored.put(tx, s.Principals, k.Policy); err != nil {
-			return err
-		}
-		if err := addMaterial(tx, stored, raw, k.Created, ""); err != nil {
-			return err
-		}
-		if err := stored.write(tx); err != nil {
+		var err error
+		if stored, err = s.insert(tx, k, k.Policy, raw); err != nil {
 			return err
 		}
 		return writeAlias(tx, place, aliasRecord{Target: k.ID, Created: k.Created, Updated: k.Created}, 0)
