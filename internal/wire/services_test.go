@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -48,7 +49,7 @@ func clients(t *testing.T, handler http.HandlerFunc) map[*Service]any {
 	cfg := aws.Config{
 		Region:       "us-east-1",
 		BaseEndpoint: &srv.URL,
-		HTTPClient:   srv.Client(),
+		HTTPClient:   whole{srv.Client()},
 		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret"}, nil
@@ -56,6 +57,22 @@ func clients(t *testing.T, handler http.HandlerFunc) map[*Service]any {
 	}
 	return map[*Service]any{KMS: kms.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg),
 		Organizations: organizations.NewFromConfig(cfg)}
+}
+
+// whole reads an answer to its end before the SDK has it. The SDK closes the request's
+// body when an answer begins, and net/http, if it is not done with that body yet, then
+// breaks the connection in the middle of the answer.
+type whole struct{ client *http.Client }
+
+func (w whole) Do(r *http.Request) (*http.Response, error) {
+	answer, err := w.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	return answer, err
 }
 
 // call calls an operation of the SDK's client by its name.
