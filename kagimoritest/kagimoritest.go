@@ -29,6 +29,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 
+	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
 	ids "github.com/kagimori/kagimori/internal/iam"
@@ -51,17 +52,37 @@ type Server struct {
 	data  *datadir.Dir
 	srv   *server.Server
 	addr  string
-	stop  context.CancelFunc
-	done  chan error
+
+	attestation *attestation.Verifier
+	stop        context.CancelFunc
+	done        chan error
+}
+
+// Option is a setting of the server.
+type Option func(*Server)
+
+// AttestationRoots has the server trust attestation documents whose chain ends in one of
+// the root certificates in PEM, as the setting attestation-roots does.
+func AttestationRoots(pem []byte) Option {
+	return func(s *Server) {
+		s.t.Helper()
+		var err error
+		if s.attestation, err = attestation.NewVerifier(pem); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // Start starts a server that stops when the test ends. Its clock stands at the
 // beginning of 2026 until Advance moves it.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
 	s := &Server{
 		t: t, Dir: t.TempDir(), clock: clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), addr: "127.0.0.1:0",
 		Account: "111122223333", AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+	}
+	for _, set := range options {
+		set(s)
 	}
 	s.Open()
 	t.Cleanup(s.Stop)
@@ -95,7 +116,7 @@ func (s *Server) Open() {
 	s.srv, err = server.New(ctx, server.Options{
 		Data: s.data, Clock: s.clock, Log: log, MaxConnections: 1000,
 		ReadHeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: time.Minute, DrainTimeout: 10 * time.Second,
-		Quotas: kmsapi.AWSQuotas(),
+		Quotas: kmsapi.AWSQuotas(), Attestation: s.attestation,
 	})
 	fatal(err)
 	ln, err := net.Listen("tcp", s.addr)

@@ -228,6 +228,8 @@ func TestServeRefuses(t *testing.T) {
 		"secret":                    {cli.StatusUsage, nil, "KAGIMORI_ROOT_SECRET_ACCESS_KEY=short one", []string{"KAGIMORI_ROOT_SECRET_ACCESS_KEY", "16 to 128"}},
 		"no configuration":          {cli.StatusUsage, []string{"--config", "/nonexistent/kagimori.toml"}, "", []string{"/nonexistent/kagimori.toml"}},
 		"no passphrase file":        {cli.StatusFailure, []string{"--passphrase-file", "/nonexistent/passphrase"}, "", []string{"/nonexistent/passphrase"}},
+		"no file of roots":          {cli.StatusFailure, []string{"--attestation-roots", "/nonexistent/root.pem"}, "", []string{"attestation-roots", "/nonexistent/root.pem"}},
+		"no roots in the file":      {cli.StatusFailure, []string{"--attestation-roots", os.DevNull}, "", []string{"attestation-roots", os.DevNull, "no certificate"}},
 		"address in use":            {cli.StatusFailure, []string{"--listen", busy}, "", []string{busy, "--listen"}},
 		"address for admins in use": {cli.StatusFailure, []string{"--admin-listen", busy}, "", []string{busy, "--admin-listen"}},
 	} {

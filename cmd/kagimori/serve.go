@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/cli"
 	"github.com/kagimori/kagimori/internal/config"
 	"github.com/kagimori/kagimori/internal/datadir"
@@ -81,6 +82,10 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	if cli.Terminal(env.Stdout) {
 		opts.ShowRecovery = func(passphrase string) error { return showRecovery(env.Stdout, passphrase) }
 	}
+	attestations, err := attestationRoots(cfg.AttestationRoots)
+	if err != nil {
+		return err
+	}
 	// The port is taken first: a folder is not made for a server that cannot run.
 	listener, admin, err := listen(cfg)
 	if err != nil {
@@ -105,7 +110,7 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	srv, err := server.New(ctx, server.Options{
 		Data: data, Clock: env.Clock, Log: log, TLS: tlsConfig, MaxConnections: cfg.MaxConnections,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout, BodyTimeout: cfg.BodyTimeout, IdleTimeout: cfg.IdleTimeout, DrainTimeout: cfg.DrainTimeout,
-		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas,
+		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas, Attestation: attestations,
 	})
 	if err != nil {
 		return err
@@ -119,6 +124,22 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 		fmt.Fprintln(env.Stdout, "\nStopped: all calls in flight were answered.")
 	}
 	return err
+}
+
+// attestationRoots makes the verifier that trusts what is in a file; nil without one.
+func attestationRoots(file string) (*attestation.Verifier, error) {
+	if file == "" {
+		return nil, nil
+	}
+	roots, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the file of attestation-roots: %w", err)
+	}
+	v, err := attestation.NewVerifier(roots)
+	if err != nil {
+		return nil, fmt.Errorf("attestation-roots: %s: %w", file, err)
+	}
+	return v, nil
 }
 
 func listen(cfg *config.Config) (api, admin net.Listener, err error) {

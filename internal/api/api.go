@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/policy"
 	"github.com/kagimori/kagimori/internal/secmem"
 )
@@ -124,6 +125,9 @@ type Call struct {
 	// Input is the decoded request, nil until it could be decoded. The audit
 	// record shows it without what may not be logged.
 	Input any
+	// Recipient is the attested environment that alone can read the secret in the
+	// answer; nil when the caller itself is to have it.
+	Recipient *attestation.Document
 	// Trail is what the handler adds to the audit record.
 	Trail Trail
 

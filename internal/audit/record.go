@@ -7,6 +7,7 @@
 package audit
 
 import (
+	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/wire"
 )
@@ -58,10 +60,7 @@ func appendCall(b []byte, call *api.Call, err error, eventID, recipient string) 
 	} else {
 		b = append(b, "null"...)
 	}
-	if len(call.Trail.Additional) > 0 {
-		b = append(b, `,"additionalEventData":`...)
-		b = appendPairs(b, call.Trail.Additional)
-	}
+	b = appendAdditional(b, call)
 	b = appendMember(b, "requestID", call.RequestID)
 	resources := call.Trail.Resources
 	for _, d := range call.Trail.Derivations {
@@ -86,6 +85,45 @@ func appendCall(b []byte, call *api.Call, err error, eventID, recipient string) 
 		b = append(b, '}')
 	}
 	return append(b, '}')
+}
+
+// appendAdditional writes additionalEventData, if there is any.
+func appendAdditional(b []byte, call *api.Call) []byte {
+	if len(call.Trail.Additional) == 0 && call.Recipient == nil {
+		return b
+	}
+	b = append(b, `,"additionalEventData":{`...)
+	b = appendPairs(b, call.Trail.Additional)
+	if call.Recipient != nil {
+		if len(call.Trail.Additional) > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `"recipient":`...)
+		b = appendObject(b, recipient(call.Recipient))
+	}
+	return append(b, '}')
+}
+
+// recorded are the measurements of an attestation document that are recorded, by their
+// names in records and in conditions.
+// https://docs.aws.amazon.com/kms/latest/developerguide/ct-attestation.html
+var recorded = []struct{ name, measurement string }{
+	{"EnclaveImageDigest", "ImageSha384"},
+	{"EnclavePCR1", "PCR1"}, {"EnclavePCR2", "PCR2"}, {"EnclavePCR3", "PCR3"}, {"EnclavePCR4", "PCR4"}, {"EnclavePCR8", "PCR8"},
+	{"NitroTPMPCR4", "NitroTPMPCR4"}, {"NitroTPMPCR7", "NitroTPMPCR7"}, {"NitroTPMPCR8", "NitroTPMPCR8"},
+	{"NitroTPMPCR9", "NitroTPMPCR9"}, {"NitroTPMPCR16", "NitroTPMPCR16"}, {"NitroTPMPCR23", "NitroTPMPCR23"},
+}
+
+// recipient is what a record says of the environment for which the answer was. CloudTrail
+// has measurements in base64; conditions have them in hexadecimal.
+func recipient(d *attestation.Document) []api.Pair {
+	pairs := []api.Pair{{Name: "attestationDocumentModuleId", Value: d.ModuleID}}
+	for _, r := range recorded {
+		if pcr, ok := d.Measurement(r.measurement); ok {
+			pairs = append(pairs, api.Pair{Name: "attestationDocument" + r.name, Value: base64.StdEncoding.EncodeToString(pcr)})
+		}
+	}
+	return pairs
 }
 
 // appendDerivations writes how a denial came about, as far as the account may
@@ -170,7 +208,7 @@ func AppendServiceEvent(b []byte, ev *ServiceEvent) []byte {
 	b = appendHead(b, ev.Time, ev.Source, ev.Name, ev.Region, internal, internal)
 	b = append(b, `,"requestParameters":null,"responseElements":`...)
 	if len(ev.Response) > 0 {
-		b = appendPairs(b, ev.Response)
+		b = appendObject(b, ev.Response)
 	} else {
 		b = append(b, "null"...)
 	}
@@ -181,7 +219,7 @@ func AppendServiceEvent(b []byte, ev *ServiceEvent) []byte {
 	b = appendTail(b, ev.ID, false, resources, "AwsServiceEvent", ev.Account)
 	if len(ev.Details) > 0 {
 		b = append(b, `,"serviceEventDetails":`...)
-		b = appendPairs(b, ev.Details)
+		b = appendObject(b, ev.Details)
 	}
 	return append(b, '}')
 }
@@ -305,8 +343,12 @@ func appendElements(b []byte, v any) []byte {
 	return b
 }
 
+func appendObject(b []byte, pairs []api.Pair) []byte {
+	return append(appendPairs(append(b, '{'), pairs), '}')
+}
+
+// appendPairs writes members without the braces.
 func appendPairs(b []byte, pairs []api.Pair) []byte {
-	b = append(b, '{')
 	for i, p := range pairs {
 		if i > 0 {
 			b = append(b, ',')
@@ -315,7 +357,7 @@ func appendPairs(b []byte, pairs []api.Pair) []byte {
 		b = append(b, ':')
 		b = appendString(b, p.Value)
 	}
-	return append(b, '}')
+	return b
 }
 
 func appendMember(b []byte, name, value string) []byte {

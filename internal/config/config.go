@@ -43,6 +43,7 @@ type Config struct {
 	MaxAliases         int
 	MaxGrants          int
 	MaxCustomKeyStores int
+	AttestationRoots   string
 
 	// The first account's id and root credentials, from the environment only.
 	// Each is empty when it is to be made at random.
@@ -124,6 +125,9 @@ var settings = []setting{
 	{"max-custom-key-stores", "10",
 		"most custom key stores of an account in a Region, a `NUMBER`",
 		func(c *Config) value { return &number{&c.MaxCustomKeyStores, 1, maxQuota} }},
+	{"attestation-roots", "",
+		"`FILE` with the root certificates, in PEM, of the attestation documents that callers may present",
+		func(c *Config) value { return &path{&c.AttestationRoots, optional} }},
 	{"log-format", "text",
 		"write the server's log as `text|json`",
 		func(c *Config) value { return &choice{&c.LogFormat, []string{"text", "json"}} }},

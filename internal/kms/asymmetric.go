@@ -192,7 +192,7 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, call *api.Call, in *sd
 	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	if err := s.attest(call, in.Recipient); err != nil {
 		return nil, err
 	}
 	u, err := s.use(ctx, call, *in.KeyId, keyOrAlias)
@@ -214,8 +214,12 @@ func (s *Service) DeriveSharedSecret(ctx context.Context, call *api.Call, in *sd
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
+	secret, sealed, err := deliver(call, secret)
+	if err != nil {
+		return nil, err
+	}
 	s.usage.touch(u.key, call)
-	return &sdk.DeriveSharedSecretOutput{KeyId: &u.arn, SharedSecret: secret, KeyAgreementAlgorithm: in.KeyAgreementAlgorithm, KeyOrigin: u.Origin}, nil
+	return &sdk.DeriveSharedSecretOutput{KeyId: &u.arn, SharedSecret: secret, CiphertextForRecipient: sealed, KeyAgreementAlgorithm: in.KeyAgreementAlgorithm, KeyOrigin: u.Origin}, nil
 }
 
 // Encapsulate makes a shared secret for the owner of an ML-KEM key.
@@ -274,7 +278,7 @@ func (s *Service) encapsulator(ctx context.Context, call *api.Call, keyID string
 // GenerateDataKeyPair makes a key pair and gives the private key in clear and
 // encrypted.
 func (s *Service) GenerateDataKeyPair(ctx context.Context, call *api.Call, in *sdk.GenerateDataKeyPairInput) (*sdk.GenerateDataKeyPairOutput, error) {
-	if err := checkRecipient(in.Recipient); err != nil {
+	if err := s.attest(call, in.Recipient); err != nil {
 		return nil, err
 	}
 	out := new(sdk.GenerateDataKeyPairOutput)
@@ -282,7 +286,8 @@ func (s *Service) GenerateDataKeyPair(ctx context.Context, call *api.Call, in *s
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	out.PrivateKeyPlaintext, out.CiphertextForRecipient, err = deliver(call, out.PrivateKeyPlaintext)
+	return out, err
 }
 
 // GenerateDataKeyPairWithoutPlaintext makes a key pair and gives the private key

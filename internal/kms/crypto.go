@@ -45,7 +45,7 @@ func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptIn
 	if err := s.checkGrantTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	if err := s.attest(call, in.Recipient); err != nil {
 		return nil, err
 	}
 	src := source{blob: in.CiphertextBlob, keyID: in.KeyId, keyMember: "keyId", context: in.EncryptionContext,
@@ -57,8 +57,12 @@ func (s *Service) Decrypt(ctx context.Context, call *api.Call, in *sdk.DecryptIn
 	if err := dryRun(in.DryRun); err != nil {
 		return nil, err
 	}
+	plaintext, sealed, err := deliver(call, plaintext)
+	if err != nil {
+		return nil, err
+	}
 	s.usage.touch(u.key, call)
-	return &sdk.DecryptOutput{Plaintext: plaintext, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm, KeyMaterialId: noteMaterial(call, "keyMaterialId", id)}, nil
+	return &sdk.DecryptOutput{Plaintext: plaintext, CiphertextForRecipient: sealed, KeyId: &u.arn, EncryptionAlgorithm: in.EncryptionAlgorithm, KeyMaterialId: noteMaterial(call, "keyMaterialId", id)}, nil
 }
 
 // ReEncrypt decrypts and encrypts anew without the plaintext leaving.
@@ -105,7 +109,7 @@ const (
 
 // GenerateDataKey makes a data key and gives it in clear and encrypted.
 func (s *Service) GenerateDataKey(ctx context.Context, call *api.Call, in *sdk.GenerateDataKeyInput) (*sdk.GenerateDataKeyOutput, error) {
-	if err := checkRecipient(in.Recipient); err != nil {
+	if err := s.attest(call, in.Recipient); err != nil {
 		return nil, err
 	}
 	req := dataKey{in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, in.GrantTokens, in.DryRun}
@@ -113,7 +117,11 @@ func (s *Service) GenerateDataKey(ctx context.Context, call *api.Call, in *sdk.G
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.GenerateDataKeyOutput{Plaintext: plaintext, CiphertextBlob: blob, KeyId: &u.arn, KeyMaterialId: &id}, nil
+	plaintext, sealed, err := deliver(call, plaintext)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.GenerateDataKeyOutput{Plaintext: plaintext, CiphertextForRecipient: sealed, CiphertextBlob: blob, KeyId: &u.arn, KeyMaterialId: &id}, nil
 }
 
 // GenerateDataKeyWithoutPlaintext makes a data key and gives it encrypted only.
@@ -131,7 +139,7 @@ func (s *Service) GenerateRandom(ctx context.Context, call *api.Call, in *sdk.Ge
 	if in.NumberOfBytes == nil {
 		return nil, invalid("NumberOfBytes is required.")
 	}
-	if err := checkRecipient(in.Recipient); err != nil {
+	if err := s.attest(call, in.Recipient); err != nil {
 		return nil, err
 	}
 	if err := s.allow(ctx, call, call.Operation, "*"); err != nil {
@@ -142,7 +150,11 @@ func (s *Service) GenerateRandom(ctx context.Context, call *api.Call, in *sdk.Ge
 		return nil, err
 	}
 	call.Forget(plaintext)
-	return &sdk.GenerateRandomOutput{Plaintext: plaintext}, nil
+	plaintext, sealed, err := deliver(call, plaintext)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.GenerateRandomOutput{Plaintext: plaintext, CiphertextForRecipient: sealed}, nil
 }
 
 // dataKey is what the two operations that make data keys are asked.
@@ -338,13 +350,6 @@ func setDefault(algorithm *types.EncryptionAlgorithmSpec) {
 func dryRun(asked *bool) error {
 	if aws.ToBool(asked) {
 		return awserr.New(awserr.DryRunOperation, "The request would have succeeded, but the DryRun option is set.")
-	}
-	return nil
-}
-
-func checkRecipient(r *types.RecipientInfo) error {
-	if r != nil {
-		return awserr.New(awserr.UnsupportedOperation, "Recipient is not supported by this version of Kagimori.")
 	}
 	return nil
 }

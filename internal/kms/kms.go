@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/cache"
@@ -38,6 +39,9 @@ type Config struct {
 	Clock      clock.Clock
 	Quotas     Quotas
 	Rates      *quota.Rates // nil: calls are not limited
+	// Attestation verifies the documents of those who ask for an answer that an attested
+	// environment alone can read; nil: nobody can.
+	Attestation *attestation.Verifier
 	// KeyStores reach what is behind custom key stores, by their type.
 	KeyStores map[types.CustomKeyStoreType]keystore.Backend
 	// Log is told what went wrong in the background. Callers' errors are not

@@ -33,8 +33,8 @@ type account struct {
 }
 
 // startAccount starts a server with its first account.
-func startAccount(t *testing.T) *account {
-	srv := kagimoritest.Start(t)
+func startAccount(t *testing.T, options ...kagimoritest.Option) *account {
+	srv := kagimoritest.Start(t, options...)
 	a := &account{t: t, srv: srv, id: "111122223333", root: srv.Root()}
 	a.admin = a.user("founder", document(allow("*")))
 	return a

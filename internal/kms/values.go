@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"encoding/hex"
 	"maps"
 	"slices"
 	"strings"
@@ -67,6 +68,12 @@ func (v *values) Value(k *policy.ConditionKey) policy.Value {
 	case "aws:tagkeys":
 		if keys := v.requestTagKeys(); len(keys) > 0 {
 			return policy.Texts(keys)
+		}
+	case "kms:recipientattestation":
+		if v.call.Recipient != nil {
+			if pcr, ok := v.call.Recipient.Measurement(k.Parameter); ok {
+				return policy.Text(hex.EncodeToString(pcr))
+			}
 		}
 	case "kms:keyspec", "kms:customermasterkeyspec", "kms:keyusage", "kms:customermasterkeyusage", "kms:keyorigin", "kms:multiregion", "kms:multiregionkeytype":
 		return v.property(k.Name)

@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
@@ -54,6 +55,8 @@ type Options struct {
 	ReadHeaderTimeout, BodyTimeout, IdleTimeout, DrainTimeout time.Duration
 	// Quotas are the resource quotas of KMS.
 	Quotas kms.Quotas
+	// Attestation verifies attestation documents; nil: their Recipients are refused.
+	Attestation *attestation.Verifier
 	// RequestQuotas limits how often an account may call, by AWS's figures.
 	RequestQuotas bool
 	// KeyStores reach what is behind custom key stores, by their type; nil: nothing.
@@ -84,7 +87,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.RequestQuotas {
 		rates = new(quota.Rates)
 	}
-	service, err := kms.New(ctx, kms.Config{Quotas: opts.Quotas, Rates: rates, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log, KeyStores: opts.KeyStores}, d.JournalDir())
+	service, err := kms.New(ctx, kms.Config{Quotas: opts.Quotas, Rates: rates, Attestation: opts.Attestation, Store: d.Store, Trail: d.Trail, Authorize: engine, Principals: principals, Sealer: d.Sealer(), Clock: opts.Clock, Log: opts.Log, KeyStores: opts.KeyStores}, d.JournalDir())
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,7 +27,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"github.com/kagimori/kagimori/internal/attestation/attestationtest"
 	"github.com/kagimori/kagimori/internal/clock"
 )
 
@@ -99,6 +103,25 @@ func modes(t *testing.T, dir string) {
 		}
 		return err
 	}))
+}
+
+// TestAttestationRoots has an answer that only an enclave on a trusted host can read.
+func TestAttestationRoots(t *testing.T) {
+	t.Parallel()
+	now := clock.System().Now()
+	host := attestationtest.NewRoot(now)
+	enclave, err := rsa.GenerateKey(rand.Reader, 2048)
+	check(t, err)
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	check(t, os.WriteFile(roots, host.PEM(), 0o600))
+	s := serve(t, filepath.Join(t.TempDir(), "data"), setup{args: []string{"--attestation-roots", roots}})
+	answer, err := s.client(nil).GenerateRandom(t.Context(), &kms.GenerateRandomInput{NumberOfBytes: aws.Int32(32),
+		Recipient: &types.RecipientInfo{AttestationDocument: host.Enclave(now, &enclave.PublicKey).Encode()}})
+	check(t, err)
+	if secret := attestationtest.Open(t, enclave, answer.CiphertextForRecipient); len(secret) != 32 || answer.Plaintext != nil {
+		t.Errorf("%d random bytes for the enclave, %d for others", len(secret), len(answer.Plaintext))
+	}
+	s.stop(t)
 }
 
 func TestOneProcessPerFolder(t *testing.T) {
