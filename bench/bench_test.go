@@ -282,6 +282,24 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
+// TestBare runs every primitive that calls are compared with.
+func TestBare(t *testing.T) {
+	for _, a := range algorithms {
+		t.Run(a.operation+" "+a.spec, func(t *testing.T) {
+			if testing.Short() && a.spec == "RSA_4096" {
+				t.Skip("takes seconds to make a key")
+			}
+			once, err := a.bare()
+			if err == nil {
+				err = once([]byte("message"))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestFlagsAreChecked(t *testing.T) {
 	for _, c := range []struct {
 		ops, conns string

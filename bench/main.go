@@ -37,6 +37,7 @@ type config struct {
 	floor      string // binary; empty to build it
 	data       string // folder for the data; empty for one in the repository
 	json       string // file for the figures; empty for none
+	crypto     bool   // measure algorithms against their primitives instead
 	operations []string
 	conns      []int
 	rounds     int
@@ -54,6 +55,7 @@ func main() {
 	flag.StringVar(&cfg.floor, "floor", "", "floor `binary` to compare with (default: build ./bench/floor)")
 	flag.StringVar(&cfg.data, "data", "", "`folder` on the disk to measure; a temporary folder is made in it (default: the repository's bench)")
 	flag.StringVar(&cfg.json, "json", "", "`file` to write all figures to")
+	flag.BoolVar(&cfg.crypto, "crypto", false, "measure algorithms against the bare primitives in Go, instead of calls against the floor")
 	ops := flag.String("ops", strings.Join(names, ","), "operations")
 	conns := flag.String("conns", "1,16,64", "numbers of connections")
 	flag.IntVar(&cfg.rounds, "rounds", 11, "times that each cell is measured")
@@ -167,6 +169,10 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	}
 	if err := w.verify(c); err != nil {
 		return err
+	}
+
+	if cfg.crypto {
+		return measureAlgorithms(ctx, cfg, server, c, serverCPU, out)
 	}
 
 	// (b) The floor, which answers as many bytes.
