@@ -34,4 +34,4 @@ long: tools
 	KAGIMORI_LONG=1 $(GO) test -race -timeout 60m -count=1 $(E2E)
 
 tools:
-	@./test/setup
+	@GO=$(GO) ./test/setup

@@ -228,7 +228,7 @@ func invocations(t *testing.T, doc string) (all [][]string) {
 }
 
 func TestCommandsInDocumentsParse(t *testing.T) {
-	for _, doc := range []string{"../README.md", "../README.ja.md", "../SECURITY.md", "operations.md", "architecture.md"} {
+	for _, doc := range []string{"../README.md", "../README.ja.md", "../SECURITY.md", "operations.md", "architecture.md", "clients.md"} {
 		for _, args := range invocations(t, doc) {
 			checkInvocation(t, doc, args)
 		}

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -42,23 +41,26 @@ func walkthrough(t *testing.T, doc string) string {
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// TestBringYourOwnKey is docs/byok.md, command by command, with the AWS CLI. The
-// Japanese page has the same commands.
-func TestBringYourOwnKey(t *testing.T) {
-	english, japanese := walkthrough(t, "../../docs/byok.md"), walkthrough(t, "../../docs/byok.ja.md")
+// walk runs a document's commands, which its Japanese page has, too. The program is in
+// their PATH and its data folder in DATA.
+func walk(t *testing.T, s *server, doc string) {
+	t.Helper()
+	english, japanese := walkthrough(t, "../../docs/"+doc+".md"), walkthrough(t, "../../docs/"+doc+".ja.md")
 	if english != japanese {
-		t.Error("docs/byok.md and docs/byok.ja.md have not the same commands")
+		t.Errorf("docs/%s.md and docs/%s.ja.md have not the same commands", doc, doc)
 	}
-	skipWithout(t, "python")
-	dir, work := filepath.Join(t.TempDir(), "data"), t.TempDir()
-	s := serve(t, dir, setup{})
-	defer s.stop(t)
-	python := filepath.Join(tools(t), "python", "bin")
-	cmd := exec.Command("bash", "-c", english)
-	cmd.Dir = work
-	cmd.Env = append(environment(t), s.pasted...)
-	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(binary(t, released))+":"+python+":"+os.Getenv("PATH"), "HOME="+work, "DATA="+dir, "AWS_PAGER=")
+	work := t.TempDir()
+	cmd := command(t, s, work, "bash", "-c", `PATH=$PROGRAM:$PATH`+"\n"+english)
+	cmd.Env = append(cmd.Env, "PROGRAM="+filepath.Dir(binary(t, released)), "HOME="+work, "DATA="+s.dir, "AWS_PAGER=")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("docs/%s.md: %v\n%s", doc, err, out)
 	}
+}
+
+// TestBringYourOwnKey is docs/byok.md, command by command, with the AWS CLI.
+func TestBringYourOwnKey(t *testing.T) {
+	skipWithout(t, "python")
+	s := serve(t, filepath.Join(t.TempDir(), "data"), setup{})
+	defer s.stop(t)
+	walk(t, s, "byok")
 }

@@ -112,31 +112,48 @@ func TestTour(t *testing.T) {
 // visit runs a client in the work folder with the pasted environment.
 func visit(t *testing.T, s *server, work string, c client, args ...string) {
 	t.Helper()
-	python := filepath.Join(tools(t), "python", "bin")
 	program, script := c.program, c.script
-	switch program {
-	case "python":
-		program = filepath.Join(python, "python")
-	case "":
+	if program == "" {
 		var err error
 		program, err = os.Executable()
 		check(t, err)
 	}
-	if c.needs != "" {
+	if strings.HasPrefix(script, "testdata/") {
 		var err error
 		script, err = filepath.Abs(script)
 		check(t, err)
 	}
-	cmd := exec.Command(program, append([]string{script}, args...)...)
+	use(t, s, work, program, append([]string{script}, args...)...)
+}
+
+// use runs a program in the work folder with the pasted environment and gives what it
+// printed. Programs that test/setup installed go before those of the machine.
+func use(t *testing.T, s *server, work, program string, args ...string) string {
+	t.Helper()
+	out, err := command(t, s, work, program, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// command is what use runs.
+func command(t *testing.T, s *server, work, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	installed := []string{filepath.Join(tools(t), "python", "bin"), filepath.Join(tools(t), "go")}
+	for _, dir := range installed {
+		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+			program = path
+		}
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Dir = work
 	cmd.Env = append(environment(t), s.pasted...)
-	cmd.Env = append(cmd.Env, "PATH="+python+":"+os.Getenv("PATH"), "NODE_PACKAGES="+filepath.Join(tools(t), "node"))
+	cmd.Env = append(cmd.Env, "PATH="+strings.Join(installed, ":")+":"+os.Getenv("PATH"), "NODE_PACKAGES="+filepath.Join(tools(t), "node"))
 	if ca := s.variable("AWS_CA_BUNDLE"); ca != "" {
 		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+ca) // Node.js reads no other
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	return cmd
 }
 
 // runGoClient is the tour with the Go SDK.
