@@ -182,7 +182,7 @@ func (secp256k1Family) generate() ([]byte, error) {
 		return nil, err
 	}
 	defer k.Zero()
-	return secp256k1Key{k}.pkcs8()
+	return newSecp256k1Key(k).pkcs8()
 }
 
 func (secp256k1Family) load(pkcs8 []byte) (private, error) {
@@ -202,17 +202,23 @@ func (secp256k1Family) load(pkcs8 []byte) (private, error) {
 	if overflow := scalar.SetByteSlice(inner.PrivateKey); overflow || scalar.IsZero() {
 		return nil, errors.New("keymaterial: the private key is out of range")
 	}
-	return secp256k1Key{secp256k1.NewPrivateKey(&scalar)}, nil
+	return newSecp256k1Key(secp256k1.NewPrivateKey(&scalar)), nil
 }
 
-type secp256k1Key struct{ *secp256k1.PrivateKey }
+// secp256k1Key has its public key at hand, which to compute takes as long as to sign.
+type secp256k1Key struct {
+	*secp256k1.PrivateKey
+	publicKey *secp256k1.PublicKey
+}
+
+func newSecp256k1Key(k *secp256k1.PrivateKey) secp256k1Key { return secp256k1Key{k, k.PubKey()} }
 
 func (k secp256k1Key) pkcs8() ([]byte, error) {
 	algorithm, err := secp256k1Algorithm()
 	if err != nil {
 		return nil, err
 	}
-	inner, err := asn1.Marshal(sec1Key{Version: 1, PrivateKey: k.Serialize(), PublicKey: bits(k.PubKey().SerializeUncompressed())})
+	inner, err := asn1.Marshal(sec1Key{Version: 1, PrivateKey: k.Serialize(), PublicKey: bits(k.publicKey.SerializeUncompressed())})
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +230,7 @@ func (k secp256k1Key) public() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return asn1.Marshal(publicKeyInfo{algorithm, bits(k.PubKey().SerializeUncompressed())})
+	return asn1.Marshal(publicKeyInfo{algorithm, bits(k.publicKey.SerializeUncompressed())})
 }
 
 func (k secp256k1Key) sign(algorithm string, kind MessageType, message []byte) ([]byte, error) {
@@ -241,7 +247,7 @@ func (k secp256k1Key) verify(algorithm string, kind MessageType, message, signat
 		return err
 	}
 	s, err := k1ecdsa.ParseDERSignature(signature)
-	if err != nil || !s.Verify(sum, k.PubKey()) {
+	if err != nil || !s.Verify(sum, k.publicKey) {
 		return ErrInvalidSignature
 	}
 	return nil
