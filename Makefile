@@ -6,19 +6,17 @@
 # make long   the tests with 200 rounds of kill -9 and the like
 GO ?= go
 FUZZTIME ?= 30s
-# The end-to-end tests build the program themselves, so that go cannot tell when their
-# results are stale: they run each time.
-E2E := ./test/e2e
-OTHERS = $$($(GO) list ./... | grep -v '/test/e2e$$')
 
 .PHONY: serve test check bench fuzz long tools
 
 serve:
 	$(GO) run ./cmd/kagimori serve
 
+# The end-to-end tests build the program themselves, so that go cannot tell when their
+# results are stale: they run each time.
 test: tools
-	$(GO) test -race $(OTHERS)
-	$(GO) test -race -count=1 $(E2E)
+	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v '/test/e2e$$')
+	$(GO) test -race $(TESTFLAGS) -count=1 ./test/e2e
 
 check:
 	GO=$(GO) bash .ci/run
@@ -29,9 +27,8 @@ bench:
 fuzz:
 	GO=$(GO) ./test/fuzz $(FUZZTIME)
 
-long: tools
-	KAGIMORI_LONG=1 $(GO) test -race -timeout 60m $(OTHERS)
-	KAGIMORI_LONG=1 $(GO) test -race -timeout 60m -count=1 $(E2E)
+long:
+	KAGIMORI_LONG=1 $(MAKE) test TESTFLAGS='-timeout 60m'
 
 tools:
 	@GO=$(GO) ./test/setup

@@ -33,13 +33,26 @@ import (
 // object is a request's or an answer's JSON.
 type object map[string]any
 
+// cryptography are the operations that algorithms are measured in.
+var cryptography = map[string]struct {
+	usage  string // of the key
+	member string // of the request, for the algorithm
+	// further are the request's other members, but for KeyId.
+	further func(c *client, keyID, algorithm string) (object, error)
+}{
+	"Encrypt":            {"ENCRYPT_DECRYPT", "EncryptionAlgorithm", random("Plaintext")},
+	"Decrypt":            {"ENCRYPT_DECRYPT", "EncryptionAlgorithm", encrypted},
+	"Sign":               {"SIGN_VERIFY", "SigningAlgorithm", random("Message")},
+	"Verify":             {"SIGN_VERIFY", "SigningAlgorithm", signed},
+	"GenerateMac":        {"GENERATE_VERIFY_MAC", "MacAlgorithm", random("Message")},
+	"DeriveSharedSecret": {"KEY_AGREEMENT", "KeyAgreementAlgorithm", peer},
+	"Encapsulate":        {"ENCAPSULATE_DECAPSULATE", "EncapsulationAlgorithm", none},
+	"Decapsulate":        {"ENCAPSULATE_DECAPSULATE", "EncapsulationAlgorithm", encapsulated},
+}
+
 // algorithm is an algorithm of the API and the primitive in Go that it stands on.
 type algorithm struct {
-	operation, spec, usage, name string
-	// member is the request's member for the name.
-	member string
-	// further are the request's other members, but for KeyId.
-	further func(c *client, keyID string) (object, error)
+	operation, spec, name string
 	// bare makes a key and returns what the operation does with one, on 32 bytes.
 	bare func() (func(message []byte) error, error)
 }
@@ -50,35 +63,35 @@ const connections = 16
 
 // algorithms are what is measured. The first is the one whose call shows the fixed cost.
 var algorithms = []algorithm{
-	{"Encrypt", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "EncryptionAlgorithm", random("Plaintext"), bareGCM},
-	{"GenerateMac", "HMAC_256", "GENERATE_VERIFY_MAC", "HMAC_SHA_256", "MacAlgorithm", random("Message"), bareHMAC},
-	{"Sign", "RSA_2048", "SIGN_VERIFY", "RSASSA_PSS_SHA_256", "SigningAlgorithm", random("Message"), bareRSA(2048, signPSS)},
-	{"Sign", "RSA_3072", "SIGN_VERIFY", "RSASSA_PKCS1_V1_5_SHA_256", "SigningAlgorithm", random("Message"), bareRSA(3072, signPKCS1)},
-	{"Sign", "RSA_4096", "SIGN_VERIFY", "RSASSA_PSS_SHA_256", "SigningAlgorithm", random("Message"), bareRSA(4096, signPSS)},
-	{"Verify", "RSA_2048", "SIGN_VERIFY", "RSASSA_PSS_SHA_256", "SigningAlgorithm", signed("RSASSA_PSS_SHA_256"), bareRSA(2048, verifyPSS)},
-	{"Decrypt", "RSA_2048", "ENCRYPT_DECRYPT", "RSAES_OAEP_SHA_256", "EncryptionAlgorithm", encrypted("RSAES_OAEP_SHA_256"), bareRSA(2048, decryptOAEP)},
-	{"Sign", "ECC_NIST_P256", "SIGN_VERIFY", "ECDSA_SHA_256", "SigningAlgorithm", random("Message"), bareECDSA(elliptic.P256(), false)},
-	{"Verify", "ECC_NIST_P256", "SIGN_VERIFY", "ECDSA_SHA_256", "SigningAlgorithm", signed("ECDSA_SHA_256"), bareECDSA(elliptic.P256(), true)},
-	{"Sign", "ECC_NIST_P384", "SIGN_VERIFY", "ECDSA_SHA_384", "SigningAlgorithm", random("Message"), bareECDSA(elliptic.P384(), false)},
-	{"Sign", "ECC_NIST_P521", "SIGN_VERIFY", "ECDSA_SHA_512", "SigningAlgorithm", random("Message"), bareECDSA(elliptic.P521(), false)},
-	{"Sign", "ECC_SECG_P256K1", "SIGN_VERIFY", "ECDSA_SHA_256", "SigningAlgorithm", random("Message"), bareSecp256k1},
-	{"Sign", "ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "ED25519_SHA_512", "SigningAlgorithm", random("Message"), bareEd25519},
-	{"Sign", "SM2", "SIGN_VERIFY", "SM2DSA", "SigningAlgorithm", random("Message"), bareSM2},
-	{"DeriveSharedSecret", "ECC_NIST_P256", "KEY_AGREEMENT", "ECDH", "KeyAgreementAlgorithm", peer, bareECDH},
-	{"Sign", "ML_DSA_44", "SIGN_VERIFY", "ML_DSA_SHAKE_256", "SigningAlgorithm", random("Message"), bareMLDSA(mldsa.MLDSA44())},
-	{"Sign", "ML_DSA_65", "SIGN_VERIFY", "ML_DSA_SHAKE_256", "SigningAlgorithm", random("Message"), bareMLDSA(mldsa.MLDSA65())},
-	{"Sign", "ML_DSA_87", "SIGN_VERIFY", "ML_DSA_SHAKE_256", "SigningAlgorithm", random("Message"), bareMLDSA(mldsa.MLDSA87())},
-	{"Encapsulate", "ML_KEM_768", "ENCAPSULATE_DECAPSULATE", "ML_KEM", "EncapsulationAlgorithm", none, bareMLKEM(false)},
-	{"Decapsulate", "ML_KEM_768", "ENCAPSULATE_DECAPSULATE", "ML_KEM", "EncapsulationAlgorithm", encapsulated, bareMLKEM(true)},
+	{"Encrypt", "SYMMETRIC_DEFAULT", "SYMMETRIC_DEFAULT", bareGCM},
+	{"GenerateMac", "HMAC_256", "HMAC_SHA_256", bareHMAC},
+	{"Sign", "RSA_2048", "RSASSA_PSS_SHA_256", bareRSA(2048, signPSS)},
+	{"Sign", "RSA_3072", "RSASSA_PKCS1_V1_5_SHA_256", bareRSA(3072, signPKCS1)},
+	{"Sign", "RSA_4096", "RSASSA_PSS_SHA_256", bareRSA(4096, signPSS)},
+	{"Verify", "RSA_2048", "RSASSA_PSS_SHA_256", bareRSA(2048, verifyPSS)},
+	{"Decrypt", "RSA_2048", "RSAES_OAEP_SHA_256", bareRSA(2048, decryptOAEP)},
+	{"Sign", "ECC_NIST_P256", "ECDSA_SHA_256", bareECDSA(elliptic.P256(), false)},
+	{"Verify", "ECC_NIST_P256", "ECDSA_SHA_256", bareECDSA(elliptic.P256(), true)},
+	{"Sign", "ECC_NIST_P384", "ECDSA_SHA_384", bareECDSA(elliptic.P384(), false)},
+	{"Sign", "ECC_NIST_P521", "ECDSA_SHA_512", bareECDSA(elliptic.P521(), false)},
+	{"Sign", "ECC_SECG_P256K1", "ECDSA_SHA_256", bareSecp256k1},
+	{"Sign", "ECC_NIST_EDWARDS25519", "ED25519_SHA_512", bareEd25519},
+	{"Sign", "SM2", "SM2DSA", bareSM2},
+	{"DeriveSharedSecret", "ECC_NIST_P256", "ECDH", bareECDH},
+	{"Sign", "ML_DSA_44", "ML_DSA_SHAKE_256", bareMLDSA(mldsa.MLDSA44())},
+	{"Sign", "ML_DSA_65", "ML_DSA_SHAKE_256", bareMLDSA(mldsa.MLDSA65())},
+	{"Sign", "ML_DSA_87", "ML_DSA_SHAKE_256", bareMLDSA(mldsa.MLDSA87())},
+	{"Encapsulate", "ML_KEM_768", "ML_KEM", bareMLKEM(false)},
+	{"Decapsulate", "ML_KEM_768", "ML_KEM", bareMLKEM(true)},
 }
 
 // What requests have.
 
-func none(*client, string) (object, error) { return object{}, nil }
+func none(*client, string, string) (object, error) { return object{}, nil }
 
 // random is one member with 32 random bytes.
-func random(member string) func(*client, string) (object, error) {
-	return func(*client, string) (object, error) { return object{member: randomBytes()}, nil }
+func random(member string) func(*client, string, string) (object, error) {
+	return func(*client, string, string) (object, error) { return object{member: randomBytes()}, nil }
 }
 
 func randomBytes() []byte {
@@ -87,30 +100,26 @@ func randomBytes() []byte {
 	return b
 }
 
-func signed(algorithm string) func(*client, string) (object, error) {
-	return func(c *client, keyID string) (object, error) {
-		message := randomBytes()
-		var out struct{ Signature []byte }
-		err := c.call("Sign", object{"KeyId": keyID, "Message": message, "SigningAlgorithm": algorithm}, &out)
-		return object{"Message": message, "Signature": out.Signature}, err
-	}
+func signed(c *client, keyID, algorithm string) (object, error) {
+	message := randomBytes()
+	var out struct{ Signature []byte }
+	err := c.call("Sign", object{"KeyId": keyID, "Message": message, "SigningAlgorithm": algorithm}, &out)
+	return object{"Message": message, "Signature": out.Signature}, err
 }
 
-func encrypted(algorithm string) func(*client, string) (object, error) {
-	return func(c *client, keyID string) (object, error) {
-		var out struct{ CiphertextBlob []byte }
-		err := c.call("Encrypt", object{"KeyId": keyID, "Plaintext": randomBytes(), "EncryptionAlgorithm": algorithm}, &out)
-		return object{"CiphertextBlob": out.CiphertextBlob}, err
-	}
+func encrypted(c *client, keyID, algorithm string) (object, error) {
+	var out struct{ CiphertextBlob []byte }
+	err := c.call("Encrypt", object{"KeyId": keyID, "Plaintext": randomBytes(), "EncryptionAlgorithm": algorithm}, &out)
+	return object{"CiphertextBlob": out.CiphertextBlob}, err
 }
 
-func encapsulated(c *client, keyID string) (object, error) {
+func encapsulated(c *client, keyID, algorithm string) (object, error) {
 	var out struct{ SharedSecretCiphertextBlob []byte }
-	err := c.call("Encapsulate", object{"KeyId": keyID, "EncapsulationAlgorithm": "ML_KEM"}, &out)
+	err := c.call("Encapsulate", object{"KeyId": keyID, "EncapsulationAlgorithm": algorithm}, &out)
 	return object{"SharedSecretCiphertextBlob": out.SharedSecretCiphertextBlob}, err
 }
 
-func peer(*client, string) (object, error) {
+func peer(*client, string, string) (object, error) {
 	key, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -246,7 +255,7 @@ func bareECDH() (func([]byte) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := peer(nil, "")
+	sent, err := peer(nil, "", "")
 	return func([]byte) error {
 		other, err := x509.ParsePKIXPublicKey(sent["PublicKey"].([]byte))
 		if err != nil {
@@ -292,17 +301,18 @@ func bareMLKEM(decapsulate bool) func() (func([]byte) error, error) {
 // prepare makes a key and variety many requests; size is that of the largest of some
 // answers.
 func (a *algorithm) prepare(c *client) (inputs []object, size int, err error) {
+	op := cryptography[a.operation]
 	var created struct{ KeyMetadata struct{ KeyId string } }
-	if err := c.call("CreateKey", object{"KeySpec": a.spec, "KeyUsage": a.usage}, &created); err != nil {
+	if err := c.call("CreateKey", object{"KeySpec": a.spec, "KeyUsage": op.usage}, &created); err != nil {
 		return nil, 0, err
 	}
 	keyID := created.KeyMetadata.KeyId
 	for range variety {
-		in, err := a.further(c, keyID)
+		in, err := op.further(c, keyID, a.name)
 		if err != nil {
 			return nil, 0, err
 		}
-		in["KeyId"], in[a.member] = keyID, a.name
+		in["KeyId"], in[op.member] = keyID, a.name
 		inputs = append(inputs, in)
 	}
 	for i := range samples {
@@ -380,11 +390,9 @@ func (a *algorithm) measure(ctx context.Context, cfg config, server *process, c 
 	}
 	var calls, bares []float64
 	for range cfg.rounds {
-		requests := make([][]byte, len(inputs))
-		for i, in := range inputs {
-			if requests[i], err = c.sign(a.operation, in); err != nil {
-				return 0, 0, err
-			}
+		requests, err := c.signAll(a.operation, func(i int) any { return inputs[i] })
+		if err != nil {
+			return 0, 0, err
 		}
 		// Signatures in DER differ by a few bytes, answers in base64 by four times that.
 		l := load{conns: connections, requests: requests, size: size + 4, fewer: 12, warm: cfg.warm, duration: cfg.duration}

@@ -68,6 +68,18 @@ func (c *client) sign(operation string, in any) ([]byte, error) {
 	return request.Bytes(), err
 }
 
+// signAll returns variety many freshly signed requests.
+func (c *client) signAll(operation string, input func(i int) any) ([][]byte, error) {
+	requests := make([][]byte, variety)
+	for i := range requests {
+		var err error
+		if requests[i], err = c.sign(operation, input(i)); err != nil {
+			return nil, err
+		}
+	}
+	return requests, nil
+}
+
 // exchange sends one request on a connection of its own. The answer may have
 // any status.
 func (c *client) exchange(request []byte) (response, error) {
@@ -197,14 +209,7 @@ func newWorkload(c *client) (*workload, error) {
 // sign returns freshly signed requests of the operation.
 func (w *workload) sign(c *client, operation string) ([][]byte, error) {
 	input := inputOf(operation)
-	requests := make([][]byte, variety)
-	for i := range requests {
-		var err error
-		if requests[i], err = c.sign(operation, input(w, i)); err != nil {
-			return nil, err
-		}
-	}
-	return requests, nil
+	return c.signAll(operation, func(i int) any { return input(w, i) })
 }
 
 // answerSize returns the bytes of the operation's answers, which must all have

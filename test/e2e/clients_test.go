@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,10 +24,7 @@ var encryptionSDKs = []client{
 // TLS: docs/clients.md, command by command, and what it tells of.
 func TestClients(t *testing.T) {
 	s := serve(t, filepath.Join(t.TempDir(), "data"), setup{args: []string{"--tls-auto"}})
-	ca, err := os.ReadFile(s.variable("AWS_CA_BUNDLE"))
-	check(t, err)
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
+	_, pool := s.authority(t)
 	made, err := s.client(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}).CreateKey(t.Context(), &kms.CreateKeyInput{})
 	check(t, err)
 	key := *made.KeyMetadata.Arn

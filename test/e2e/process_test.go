@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -270,6 +271,18 @@ func (s *server) client(transport http.RoundTripper) *kms.Client {
 		o.HTTPClient = &http.Client{Transport: transport}
 	}
 	return kms.New(o)
+}
+
+// authority is the file that clients of a server with --tls-auto trust, and what is in it.
+func (s *server) authority(t *testing.T) (ca []byte, pool *x509.CertPool) {
+	t.Helper()
+	ca, err := os.ReadFile(s.variable("AWS_CA_BUNDLE"))
+	check(t, err)
+	pool = x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		t.Fatalf("AWS_CA_BUNDLE=%s has no certificate", s.variable("AWS_CA_BUNDLE"))
+	}
+	return ca, pool
 }
 
 // get fetches a page of the server.

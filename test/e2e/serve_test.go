@@ -216,12 +216,7 @@ func TestTLS(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	how := setup{args: []string{"--tls-auto"}}
 	s := serve(t, dir, how)
-	ca, err := os.ReadFile(s.variable("AWS_CA_BUNDLE"))
-	check(t, err)
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		t.Fatalf("AWS_CA_BUNDLE=%s has no certificate", s.variable("AWS_CA_BUNDLE"))
-	}
+	ca, pool := s.authority(t)
 	address := strings.TrimPrefix(s.endpoint, "https://")
 	connect := func(c *tls.Config) (tls.ConnectionState, error) {
 		conn, err := tls.Dial("tcp", address, c)
@@ -265,9 +260,7 @@ func TestTLS(t *testing.T) {
 	}
 
 	s = serve(t, dir, how)
-	again, err := os.ReadFile(s.variable("AWS_CA_BUNDLE"))
-	check(t, err)
-	if string(again) != string(ca) {
+	if again, _ := s.authority(t); string(again) != string(ca) {
 		t.Error("after a restart the CA is another one")
 	}
 	address = strings.TrimPrefix(s.endpoint, "https://")
