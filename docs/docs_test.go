@@ -217,8 +217,8 @@ func invocations(t *testing.T, doc string) (all [][]string) {
 		}
 		var args []string
 		for _, w := range word.FindAllString(m[1], -1) {
-			if w == "#" || w == "|" {
-				break // a comment, or another program
+			if w == "#" || w == "|" || w == ">" {
+				break // a comment, another program or a file
 			}
 			args = append(args, strings.Trim(w, `"'`))
 		}

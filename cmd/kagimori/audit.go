@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -23,8 +24,8 @@ const followInterval = 200 * time.Millisecond
 
 func auditCommand() *cli.Command {
 	return &cli.Command{
-		Name: "audit", Summary: "Read the audit journal",
-		Commands: []*cli.Command{auditTail()},
+		Name: "audit", Summary: "Read the audit journal, and prove what is in it",
+		Commands: []*cli.Command{auditTail(), auditKeys(), auditVerify(), auditProve(), auditCheckProof()},
 	}
 }
 
@@ -78,6 +79,24 @@ func journalDir(data string) (string, error) {
 		return "", fmt.Errorf("there is no audit journal in %s; name the data folder with --data: %w", data, err.(*fs.PathError).Err)
 	}
 	return dir, nil
+}
+
+// findRecords gives the records of the journal that have text in them to found, until that
+// says false.
+func findRecords(ctx context.Context, dir, text string, found func(journal.Entry) bool) error {
+	wanted := []byte(text)
+	for e, err := range journal.Read(dir, 0) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(e.Record, wanted) && !found(e) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // printRecords prints records a line each, every one at once if somebody waits

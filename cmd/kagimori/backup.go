@@ -40,7 +40,7 @@ func (f *folder) backup(ctx context.Context, keys *seal.Keys, path string) (err 
 		return err
 	}
 	defer os.Remove(out.Name())
-	progress := f.env.Progress("backup")
+	progress := f.env.Progress("backup", cli.FormatBytes)
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	err = backup.Write(ctx, buffered, f.path, filepath.Dir(path), f.db, f.root, keys, f.env.Clock.Now(), progress.Set)
 	progress.Done()
@@ -107,7 +107,7 @@ func (u *unlockFlags) extract(ctx context.Context, env *cli.Env, file, dir strin
 			err = fmt.Errorf("%s cannot be restored: %w", file, err)
 		}
 	}()
-	progress := env.Progress("reading " + filepath.Base(file))
+	progress := env.Progress("reading "+filepath.Base(file), cli.FormatBytes)
 	defer progress.Done()
 	src := &watched{bufio.NewReaderSize(in, 1<<20), 0, info.Size(), progress}
 	r, err := backup.Open(src, func(root *seal.Root) (*seal.Keys, error) { return unlock(ctx, env, cfg, cfg.Data, root) })

@@ -63,23 +63,14 @@ type explainedCall struct {
 
 // findCall reads the records of a call: one for each account that has it.
 func findCall(ctx context.Context, dir, requestID string) (calls []explainedCall, err error) {
-	wanted := []byte(requestID)
-	for entry, err := range journal.Read(dir, 0) {
-		if err != nil {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if !bytes.Contains(entry.Record, wanted) {
-			continue
-		}
+	err = findRecords(ctx, dir, requestID, func(e journal.Entry) bool {
 		var c explainedCall
-		if json.Unmarshal(entry.Record, &c) == nil && c.RequestID == requestID {
+		if json.Unmarshal(e.Record, &c) == nil && c.RequestID == requestID {
 			calls = append(calls, c)
 		}
-	}
-	return calls, nil
+		return true
+	})
+	return calls, err
 }
 
 func explainCalls(w io.Writer, calls []explainedCall, asJSON bool) error {

@@ -21,6 +21,8 @@
 //	manifest.json           Manifest as JSON
 //	kagimori.db             the store, an SQLite database of package store/sqlite
 //	journal/NAME            the segments of package journal, oldest first
+//	transparency/PATH       the last checkpoint of package translog, and those of
+//	                        its tiles that the newest segments do not have in them
 //
 // Segments are as a power cut could have left them: the last one has no end mark,
 // and zeros behind its records up to its full size.
@@ -28,6 +30,7 @@ package backup
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/binary"
@@ -48,6 +51,7 @@ import (
 	"github.com/kagimori/kagimori/internal/seal/stream"
 	"github.com/kagimori/kagimori/internal/secmem"
 	"github.com/kagimori/kagimori/internal/store/sqlite"
+	"github.com/kagimori/kagimori/internal/translog"
 )
 
 const (
@@ -57,9 +61,10 @@ const (
 	// purpose is what the key of backups is derived for.
 	purpose = "backup"
 
-	manifestName = "manifest.json"
-	storeName    = "kagimori.db"
-	journalName  = "journal/"
+	manifestName     = "manifest.json"
+	storeName        = "kagimori.db"
+	journalName      = "journal/"
+	transparencyName = "transparency/"
 )
 
 // Manifest tells what a backup is of.
@@ -96,6 +101,12 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 	if err := checkRoot(ctx, snapshot, root); err != nil {
 		return err
 	}
+	// The checkpoint comes before the journal, which then has all that it is about.
+	transparency := datadir.TransparencyDir(dir)
+	checkpoint, tiles, err := translog.Settled(transparency)
+	if err != nil {
+		return err
+	}
 	segments, err := journal.Segments(datadir.JournalDir(dir))
 	if err != nil {
 		return err
@@ -108,7 +119,7 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 	if err != nil {
 		return err
 	}
-	total := int64(len(manifest)) + info.Size()
+	total := int64(len(manifest)) + info.Size() + int64(len(checkpoint)) + int64(len(tiles))*translog.TileSize
 	for _, s := range segments {
 		total += s.Size
 	}
@@ -135,6 +146,17 @@ func Write(ctx context.Context, dst io.Writer, dir, tmp string, db *sqlite.DB, r
 	}
 	for _, s := range segments {
 		if err := a.addFile(journalName+filepath.Base(s.Path), s.Path, s.Used, s.Size); err != nil {
+			return err
+		}
+	}
+	if checkpoint != nil {
+		name := transparencyName + filepath.Base(translog.CheckpointFile(transparency))
+		if err := a.add(name, int64(len(checkpoint)), bytes.NewReader(checkpoint)); err != nil {
+			return err
+		}
+	}
+	for _, tile := range tiles {
+		if err := a.addFile(transparencyName+tile, filepath.Join(transparency, tile), translog.TileSize, translog.TileSize); err != nil {
 			return err
 		}
 	}
@@ -292,6 +314,7 @@ func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 	if err := os.Mkdir(datadir.JournalDir(dir), 0o700); err != nil {
 		return nil, err
 	}
+	folders := map[string]bool{dir: true, datadir.JournalDir(dir): true}
 	var sum Summary
 	archive := tar.NewReader(zip)
 	for {
@@ -304,6 +327,7 @@ func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 		}
 		in := &counter{archive, ctx, func(int) {}}
 		base, isJournal := strings.CutPrefix(h.Name, journalName)
+		path, isTransparency := strings.CutPrefix(h.Name, transparencyName)
 		switch {
 		case h.Typeflag != tar.TypeReg:
 			err = unknown(h.Name)
@@ -313,6 +337,14 @@ func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 			err = extract(datadir.StoreFile(dir), in)
 		case isJournal && filepath.IsLocal(base) && filepath.Base(base) == base:
 			err = extract(filepath.Join(datadir.JournalDir(dir), base), in)
+		case isTransparency && translog.Kept(path):
+			path = filepath.Join(datadir.TransparencyDir(dir), path)
+			if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+				err = extract(path, in)
+			}
+			for folder := filepath.Dir(path); folder != dir; folder = filepath.Dir(folder) {
+				folders[folder] = true
+			}
 		default:
 			err = unknown(h.Name)
 		}
@@ -324,8 +356,10 @@ func (r *Reader) Extract(ctx context.Context, dir string) (*Summary, error) {
 	if _, err := io.Copy(io.Discard, zip); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(durable.SyncFolder(datadir.JournalDir(dir)), durable.SyncFolder(dir)); err != nil {
-		return nil, err
+	for folder := range folders {
+		if err := durable.SyncFolder(folder); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.verify(ctx, dir, &sum); err != nil {
 		return nil, err

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
@@ -29,6 +31,7 @@ import (
 	"github.com/kagimori/kagimori/internal/seal/stream"
 	"github.com/kagimori/kagimori/internal/store"
 	"github.com/kagimori/kagimori/internal/store/sqlite"
+	"github.com/kagimori/kagimori/internal/translog"
 )
 
 var (
@@ -172,7 +175,7 @@ func TestRoundTrip(t *testing.T) {
 	into := t.TempDir()
 	sum, err := extractInto(ctx, dir, into, src)
 	must(t, err)
-	if sum.Account != owner.Account || sum.Records != 7 || sum.Journal != 7 || sum.LastSeq != 7 || !sum.Created.Equal(now) || len(sum.RootFingerprint) != 32 {
+	if sum.Account != owner.Account || sum.Records != 8 || sum.Journal != 7 || sum.LastSeq != 7 || !sum.Created.Equal(now) || len(sum.RootFingerprint) != 32 {
 		t.Errorf("the summary is %+v", sum)
 	}
 
@@ -195,6 +198,72 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("the journal goes on with record %d, want 8", last)
 	}
 	must(t, d.Close("test"))
+}
+
+// A restored folder goes on with its transparency log, though old segments of its journal
+// had been moved away.
+func TestTransparencyGoesOn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	d := openFolder(t, dir)
+	const records = 70_000
+	var group errgroup.Group
+	for w := range 50 {
+		group.Go(func() error {
+			for i := range records / 50 {
+				if _, err := d.Journal.Append(ctx, fmt.Appendf(nil, `{"n":"%d-%d","pad":"%0200d"}`, w, i, 0)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	must(t, group.Wait())
+	must(t, d.Close("test"))
+	segments, err := journal.Segments(datadir.JournalDir(dir))
+	must(t, err)
+	keep := 0
+	for _, s := range segments {
+		if filepath.Base(s.Path) <= fmt.Sprintf("%020d", 65537) {
+			keep++
+		}
+	}
+	if keep < 2 {
+		t.Fatalf("%d segments", len(segments))
+	}
+	for _, s := range segments[:keep-1] {
+		must(t, os.Remove(s.Path))
+	}
+	verify := func(dir string, older ...[]byte) *translog.Report {
+		t.Helper()
+		text, err := os.ReadFile(translog.KeysFile(datadir.TransparencyDir(dir)))
+		must(t, err)
+		keys, err := translog.ParseKeys(string(text))
+		must(t, err)
+		report, err := translog.Verify(ctx, datadir.TransparencyDir(dir), datadir.JournalDir(dir), keys, older, func(int64, int64) {})
+		must(t, err)
+		return report
+	}
+	before := verify(dir)
+	if before.First == 1 || before.Size < records {
+		t.Fatalf("before: %+v", before)
+	}
+	kept, err := os.ReadFile(translog.CheckpointFile(datadir.TransparencyDir(dir)))
+	must(t, err)
+
+	file := filepath.Join(t.TempDir(), "backup")
+	must(t, backupOf(ctx, dir, file, func(int64, int64) {}))
+	src, err := os.Open(file)
+	must(t, err)
+	defer src.Close()
+	into := t.TempDir()
+	_, err = extractInto(ctx, dir, into, src)
+	must(t, err)
+	must(t, os.Rename(datadir.RootKeyFile(dir), datadir.RootKeyFile(into)))
+	d = openFolder(t, into)
+	must(t, d.Close("test"))
+	if after := verify(into, kept); after.Origin != before.Origin || after.First != before.First || after.Size <= before.Size {
+		t.Errorf("before: %+v; after: %+v", before, after)
+	}
 }
 
 // change is what a writer of TestWhileWriting does: it moves an amount between
@@ -369,7 +438,7 @@ func TestChangesAreFound(t *testing.T) {
 	if len(file) < 2*chunk {
 		t.Fatalf("the backup is only %d bytes", len(file))
 	}
-	if sum, err := check(t, dir, file); err != nil || sum.Records != 3 {
+	if sum, err := check(t, dir, file); err != nil || sum.Records != 4 {
 		t.Fatalf("unchanged: %+v, %v", sum, err)
 	}
 	// Much of the head is tried, and of the stream some of each chunk.
@@ -487,6 +556,9 @@ func TestStrangeMembers(t *testing.T) {
 		{"device", []tar.Header{{Name: "kagimori.db", Typeflag: tar.TypeChar}}},
 		{"store twice", []tar.Header{{Name: "kagimori.db"}, {Name: "kagimori.db"}}},
 		{"segment twice", []tar.Header{{Name: "journal/a"}, {Name: "journal/a"}}},
+		{"transparency itself", []tar.Header{{Name: "transparency/."}}},
+		{"parent in transparency", []tar.Header{{Name: "transparency/tile/../../../outside"}}},
+		{"tile twice", []tar.Header{{Name: "transparency/tile/0/000"}, {Name: "transparency/tile/0/000"}}},
 		{"root key", []tar.Header{{Name: "root.key"}}},
 		{"nothing", nil},
 		{"empty store", []tar.Header{{Name: "manifest.json"}, {Name: "kagimori.db"}}},

@@ -116,6 +116,7 @@ func (e *Env) ask(ctx context.Context, prompt string) ([]byte, error) {
 type Progress struct {
 	env      *Env
 	what     string
+	format   func(int64) string
 	terminal bool
 	every    time.Duration
 
@@ -124,9 +125,10 @@ type Progress struct {
 	lineOpen     bool // the terminal's cursor is behind an unfinished line
 }
 
-// Progress starts telling about the work called what.
-func (e *Env) Progress(what string) *Progress {
-	p := &Progress{env: e, what: what, terminal: Terminal(e.Stderr), every: 5 * time.Second, start: e.Clock.Now()}
+// Progress starts telling about the work called what, whose amounts format writes:
+// FormatBytes, if they are bytes.
+func (e *Env) Progress(what string, format func(int64) string) *Progress {
+	p := &Progress{env: e, what: what, format: format, terminal: Terminal(e.Stderr), every: 5 * time.Second, start: e.Clock.Now()}
 	if p.terminal {
 		p.every = 200 * time.Millisecond
 	}
@@ -134,7 +136,7 @@ func (e *Env) Progress(what string) *Progress {
 	return p
 }
 
-// Set tells that done of total bytes are done; a total of zero is not known yet.
+// Set tells that done of total are done; a total of zero is not known yet.
 func (p *Progress) Set(done, total int64) {
 	p.done, p.total = done, total
 	if now := p.env.Clock.Now(); now.Sub(p.shown) >= p.every {
@@ -154,12 +156,12 @@ func (p *Progress) Done() {
 
 func (p *Progress) show(now time.Time) {
 	p.shown = now
-	line := p.what + ": " + FormatBytes(p.done)
+	line := p.what + ": " + p.format(p.done)
 	if p.total > 0 {
-		line += fmt.Sprintf(" of %s (%d %%)", FormatBytes(p.total), int64(100*float64(p.done)/float64(p.total)))
+		line += fmt.Sprintf(" of %s (%d %%)", p.format(p.total), int64(100*float64(p.done)/float64(p.total)))
 	}
 	if took := now.Sub(p.start); took > 0 {
-		line += fmt.Sprintf(", %s/s", FormatBytes(int64(float64(p.done)/took.Seconds())))
+		line += fmt.Sprintf(", %s/s", p.format(int64(float64(p.done)/took.Seconds())))
 	}
 	if p.terminal {
 		// Back to the start of the line, and clear what is longer than the new text.

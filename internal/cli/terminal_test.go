@@ -53,7 +53,7 @@ func TestPassphraseWithoutTerminal(t *testing.T) {
 func TestProgressInALog(t *testing.T) {
 	clk := clock.NewManual(time.Unix(0, 0))
 	var out bytes.Buffer
-	p := (&cli.Env{Stderr: &out, Clock: clk}).Progress("backup")
+	p := (&cli.Env{Stderr: &out, Clock: clk}).Progress("backup", cli.FormatBytes)
 	for i := range 12 {
 		clk.Advance(time.Second)
 		p.Set(int64(i+1)<<20, 24<<20)
@@ -69,7 +69,7 @@ func TestProgressInALog(t *testing.T) {
 
 func TestProgressOfUnknownTotal(t *testing.T) {
 	var out bytes.Buffer
-	p := (&cli.Env{Stderr: &out, Clock: clock.NewManual(time.Unix(0, 0))}).Progress("restore")
+	p := (&cli.Env{Stderr: &out, Clock: clock.NewManual(time.Unix(0, 0))}).Progress("restore", cli.FormatBytes)
 	p.Set(1536, 0)
 	p.Done()
 	if out.String() != "restore: 1.5 KiB\n" {
@@ -181,7 +181,7 @@ func TestPassphraseInterrupted(t *testing.T) {
 func TestProgressOnTerminal(t *testing.T) {
 	master, terminal := openTerminal(t)
 	clk := clock.NewManual(time.Unix(0, 0))
-	p := (&cli.Env{Stderr: terminal, Clock: clk}).Progress("backup")
+	p := (&cli.Env{Stderr: terminal, Clock: clk}).Progress("backup", cli.FormatBytes)
 	for _, done := range []int64{1 << 20, 2 << 20, 3 << 20} {
 		clk.Advance(100 * time.Millisecond) // redrawn every second time
 		p.Set(done, 4<<20)

@@ -6,6 +6,7 @@
 //	recovery.txt  the recovery passphrase, until it is moved to a safe place
 //	credentials   the root's access key, in AWS's shared-credentials format
 //	journal/      the audit journal
+//	transparency/ the transparency log over it; can be made again of it
 //	lock          held by the one process that serves the folder
 //
 // A first start that was interrupted at any point goes on where it stopped.
@@ -34,8 +35,10 @@ import (
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/seal"
+	"github.com/kagimori/kagimori/internal/secmem"
 	"github.com/kagimori/kagimori/internal/store"
 	"github.com/kagimori/kagimori/internal/store/sqlite"
+	"github.com/kagimori/kagimori/internal/translog"
 )
 
 // Paths in a data folder.
@@ -44,6 +47,7 @@ func RootKeyFile(dir string) string     { return filepath.Join(dir, "root.key") 
 func RecoveryFile(dir string) string    { return filepath.Join(dir, "recovery.txt") }
 func CredentialsFile(dir string) string { return filepath.Join(dir, "credentials") }
 func JournalDir(dir string) string      { return filepath.Join(dir, "journal") }
+func TransparencyDir(dir string) string { return filepath.Join(dir, "transparency") }
 
 // Options say how a folder is opened. The zero value of a field is its default.
 type Options struct {
@@ -76,6 +80,8 @@ type Dir struct {
 	Store   store.Store
 	Journal *journal.Journal
 	Trail   *audit.Trail
+	// Transparency is the transparency log over the journal.
+	Transparency *translog.Log
 
 	clock clock.Clock
 	lock  *flock.Flock
@@ -117,7 +123,10 @@ func Open(ctx context.Context, path string, opts Options) (_ *Dir, err error) {
 	if err := d.openAccount(ctx, opts.Root); err != nil {
 		return nil, err
 	}
-	return d, d.openJournal(ctx, &opts)
+	if err := d.openJournal(ctx, &opts); err != nil {
+		return nil, err
+	}
+	return d, d.startTransparency(ctx, opts.Log)
 }
 
 // takeFolder makes the folder and locks it.
@@ -319,6 +328,38 @@ func (d *Dir) openJournal(ctx context.Context, opts *Options) (err error) {
 	return nil
 }
 
+// signerPlace has the keys of the transparency log.
+var signerPlace = store.Place{Kind: "transparency-keys", ID: "current"}
+
+// startTransparency starts the transparency log, making its keys on the first start.
+func (d *Dir) startTransparency(ctx context.Context, log *slog.Logger) error {
+	var secret []byte
+	err := d.Store.Update(ctx, func(tx store.Tx) error {
+		rec, err := tx.Get(signerPlace)
+		if err == nil {
+			secret = rec.Value
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if secret, err = translog.NewSigner(); err == nil {
+			_, err = tx.Put(signerPlace, secret, 0)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	signer, err := translog.LoadSigner(secret)
+	if err != nil {
+		return err
+	}
+	secmem.Zero(secret)
+	d.Transparency = translog.Start(translog.Config{Dir: TransparencyDir(d.Path), JournalDir: d.JournalDir(), LastSeq: d.Journal.LastSeq, Signer: signer, Log: log})
+	return nil
+}
+
 // event is the record of something that the server itself did.
 func (d *Dir) event(name string, details []api.Pair) []byte {
 	return audit.AppendServiceEvent(nil, &audit.ServiceEvent{
@@ -330,6 +371,7 @@ func (d *Dir) event(name string, details []api.Pair) []byte {
 // Close records the stop with its reason and closes everything.
 func (d *Dir) Close(reason string) error {
 	_, err := d.Journal.AppendFinal(d.event("StopServer", []api.Pair{{Name: "reason", Value: reason}}))
+	d.Transparency.Close()
 	d.Trail.Empty(context.Background()) // what a full disk leaves in the outbox, the next start removes
 	return errors.Join(err, d.release())
 }

@@ -809,6 +809,40 @@ func TestReadWhileWriting(t *testing.T) {
 	wg.Wait()
 }
 
+// ReadDurable follows to the last acknowledged record through segments and starts, and ends
+// when it is told to.
+func TestReadDurable(t *testing.T) {
+	dir := t.TempDir()
+	for life := range uint64(3) {
+		j, _ := mustOpen(t, dir, small)
+		fill(t, j, life*50+1, life*50+25)
+		if first, err := First(dir); err != nil || first != 1 {
+			t.Errorf("the first record is %d, %v", first, err)
+		}
+		var rests int
+		next := life * 40
+		for e, err := range ReadDurable(dir, max(next, 1), j.LastSeq, func() bool {
+			if rests++; rests == 1 {
+				fill(t, j, life*50+26, life*50+50)
+			}
+			return rests < 3
+		}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			next = max(next, 1)
+			if e.Seq != next || !bytes.Equal(e.Record, numbered(next)) {
+				t.Fatalf("record %d where %d was due", e.Seq, next)
+			}
+			next++
+		}
+		if next != life*50+51 {
+			t.Errorf("it ended before record %d", next)
+		}
+		j.Close()
+	}
+}
+
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	clk := clock.NewManual(time.Unix(0, 0))
@@ -860,6 +894,25 @@ func TestFollow(t *testing.T) {
 // Records of a failed group that a follower has seen are replaced by those that
 // took their numbers.
 func TestFollowBehindFailure(t *testing.T) {
+	seen := readBehindFailure(t, false)
+	want := []string{"1 record 1", "2 record 2", "3 record 3", "4 unacknow", "4 record 4", "5 record 5"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("%q", seen)
+	}
+}
+
+// ReadDurable does not yield what failed in the end.
+func TestReadDurableBehindFailure(t *testing.T) {
+	seen := readBehindFailure(t, true)
+	want := []string{"1 record 1", "2 record 2", "3 record 3", "4 record 4", "5 record 5"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("%q", seen)
+	}
+}
+
+// readBehindFailure is what is read while a group fails and others take its place.
+func readBehindFailure(t *testing.T, durable bool) []string {
+	t.Helper()
 	clk := clock.NewManual(time.Unix(0, 0))
 	m := newMachine(1)
 	opts := small
@@ -877,10 +930,14 @@ func TestFollowBehindFailure(t *testing.T) {
 	}
 
 	var seen []string
-	r := reader{dir: &simFolder{m, m.life}, yield: func(e Entry, _ error) bool {
+	yield := func(e Entry, _ error) bool {
 		seen = append(seen, fmt.Sprintf("%d %s", e.Seq, e.Record[:8]))
 		return true
-	}}
+	}
+	r := reader{dir: &simFolder{m, m.life}, yield: yield}
+	if durable {
+		r.durable = j.LastSeq
+	}
 	defer r.leave()
 	waits := 0
 	r.wait = func() bool {
@@ -907,10 +964,7 @@ func TestFollowBehindFailure(t *testing.T) {
 	if err := r.run(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"1 record 1", "2 record 2", "3 record 3", "4 unacknow", "4 record 4", "5 record 5"}
-	if !slices.Equal(seen, want) {
-		t.Errorf("%q", seen)
-	}
+	return seen
 }
 
 // A copy made by Segments while the journal is written is a whole journal.

@@ -61,6 +61,28 @@ func Follow(ctx context.Context, dir string, from uint64, clk clock.Clock, inter
 	})
 }
 
+// ReadDurable yields the records from the number from on up to the one that durable gives,
+// the LastSeq of the journal that is open for writing: never one that is not acknowledged
+// in the end. There it calls rest and looks again, until rest says false.
+func ReadDurable(dir string, from uint64, durable func() uint64, rest func() bool) iter.Seq2[Entry, error] {
+	return read(dir, reader{from: from, durable: durable, wait: rest})
+}
+
+// First is the number of the oldest record that Read would yield, or of the one that will
+// be the first; 0 if there is no journal yet.
+func First(dir string) (uint64, error) {
+	d, err := openFolder(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer d.close()
+	segments, err := d.list()
+	if err != nil || len(segments) == 0 {
+		return 0, err
+	}
+	return segments[0], nil
+}
+
 // Last is the number of the newest record that Read would yield, 0 if there is
 // none. It reads the last segment only.
 func Last(dir string) (uint64, error) {
@@ -78,14 +100,19 @@ func Last(dir string) (uint64, error) {
 }
 
 func entries(dir string, from uint64, wait func() bool) iter.Seq2[Entry, error] {
+	return read(dir, reader{from: from, wait: wait})
+}
+
+func read(dir string, r reader) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		r := r
 		d, err := openFolder(dir)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		defer d.close()
-		r := reader{dir: d, from: from, wait: wait, yield: yield}
+		r.dir, r.yield = d, yield
 		defer r.leave()
 		if err := r.run(); err != nil {
 			yield(Entry{}, err)
@@ -95,10 +122,12 @@ func entries(dir string, from uint64, wait func() bool) iter.Seq2[Entry, error] 
 
 // reader goes through the segments of a journal.
 type reader struct {
-	dir   folder
-	from  uint64
-	wait  func() bool // for more at the end; false to stop. nil never waits
-	yield func(Entry, error) bool
+	dir  folder
+	from uint64
+	wait func() bool // for more at the end; false to stop. nil never waits
+	// durable is the last record to be read so far; nil: all that are whole.
+	durable func() uint64
+	yield   func(Entry, error) bool
 
 	segments []uint64 // as last listed
 	at       *cursor
@@ -124,6 +153,13 @@ func (r *reader) run() error {
 		}
 	}
 	for {
+		if r.durable != nil && r.at.next > r.durable() {
+			if !r.wait() {
+				return nil
+			}
+			r.at.refresh() // what was read ahead may not have been durable
+			continue
+		}
 		g, what, err := r.at.read()
 		if err != nil {
 			return err

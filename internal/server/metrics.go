@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/translog"
 	"github.com/kagimori/kagimori/internal/wire"
 )
 
@@ -28,7 +29,7 @@ type operationMetrics struct {
 	seconds prometheus.Observer
 }
 
-func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *metrics {
+func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, transparency *translog.Log) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), ops: map[*wire.Operation]operationMetrics{}}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kagimori_calls_total", Help: "Calls by service, operation and result: Success or the error code.",
@@ -61,6 +62,9 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error) *
 	m.registry.MustRegister(m.calls, seconds,
 		up("kagimori_journal_up", "1 while audit records can be written.", journalErr),
 		up("kagimori_store_up", "1 while changes can be stored.", storeErr),
+		up("kagimori_transparency_up", "1 while the transparency log agrees with the journal and is extended.", transparency.Err),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kagimori_transparency_records", Help: "Audit records that the last signed checkpoint is about."},
+			func() float64 { return float64(transparency.Size()) }),
 		counter("kagimori_journal_records_total", "Audit records written.", func(s journal.Stats) float64 { return float64(s.Records) }),
 		counter("kagimori_journal_bytes_total", "Bytes of audit records written.", func(s journal.Stats) float64 { return float64(s.Bytes) }),
 		counter("kagimori_journal_syncs_total", "Syncs of the journal; records share them.", func(s journal.Stats) float64 { return float64(s.Groups) }),

@@ -98,7 +98,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		wire.STS.Name:           tokens.Handlers(),
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
-	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health)
+	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency)
 	s := &Server{
 		opts: opts, kms: service, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
