@@ -23,6 +23,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
@@ -231,6 +232,11 @@ func (c Caller) STS() *sts.Client {
 // Organizations is a client of Organizations, for the management account.
 func (c Caller) Organizations() *organizations.Client {
 	return organizations.New(organizations.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+}
+
+// CloudTrail is a client of CloudTrail in a Region.
+func (c Caller) CloudTrail(region string) *cloudtrail.Client {
+	return cloudtrail.New(cloudtrail.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
 }
 
 // AssumeRole calls as a session of a role that this caller may assume. It fails

@@ -224,7 +224,7 @@ const (
 
 // statuses gives every code its HTTP status as recorded answers show it.
 // Source: https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
-// and the API pages; for IAM, STS and Organizations their service models.
+// and the API pages; for the other services their service models.
 var statuses = map[string]int{
 	AlreadyExists:                       400,
 	CloudHsmClusterInUse:                400,
@@ -351,4 +351,9 @@ var statuses = map[string]int{
 	TargetNotFound:                        400,
 	TooManyRequests:                       400,
 	UnsupportedAPIEndpoint:                400,
+
+	InvalidLookupAttributes: 400,
+	InvalidTimeRange:        400,
+	InvalidNextToken:        400,
+	InvalidEventCategory:    400,
 }

@@ -21,7 +21,7 @@ import (
 func constants(t *testing.T) map[string]string {
 	t.Helper()
 	codes := map[string]string{}
-	for _, name := range []string{"awserr.go", "identity.go"} {
+	for _, name := range []string{"awserr.go", "identity.go", "cloudtrail.go"} {
 		addConstants(t, codes, name)
 	}
 	return codes

@@ -6,6 +6,7 @@
 //	recovery.txt  the recovery passphrase, until it is moved to a safe place
 //	credentials   the root's access key, in AWS's shared-credentials format
 //	journal/      the audit journal
+//	index/        the index of its records, for LookupEvents; can be made again of it
 //	transparency/ the transparency log over it; can be made again of it
 //	lock          held by the one process that serves the folder
 //
@@ -32,6 +33,7 @@ import (
 	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/durable"
+	"github.com/kagimori/kagimori/internal/eventindex"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/seal"
@@ -47,6 +49,7 @@ func RootKeyFile(dir string) string     { return filepath.Join(dir, "root.key") 
 func RecoveryFile(dir string) string    { return filepath.Join(dir, "recovery.txt") }
 func CredentialsFile(dir string) string { return filepath.Join(dir, "credentials") }
 func JournalDir(dir string) string      { return filepath.Join(dir, "journal") }
+func IndexDir(dir string) string        { return filepath.Join(dir, "index") }
 func TransparencyDir(dir string) string { return filepath.Join(dir, "transparency") }
 
 // Options say how a folder is opened. The zero value of a field is its default.
@@ -80,6 +83,8 @@ type Dir struct {
 	Store   store.Store
 	Journal *journal.Journal
 	Trail   *audit.Trail
+	// Index finds records of the journal.
+	Index *eventindex.Index
 	// Transparency is the transparency log over the journal.
 	Transparency *translog.Log
 
@@ -126,7 +131,11 @@ func Open(ctx context.Context, path string, opts Options) (_ *Dir, err error) {
 	if err := d.openJournal(ctx, &opts); err != nil {
 		return nil, err
 	}
-	return d, d.startTransparency(ctx, opts.Log)
+	if err := d.startTransparency(ctx, opts.Log); err != nil {
+		return nil, err
+	}
+	d.Index = eventindex.Start(eventindex.Config{Dir: IndexDir(d.Path), JournalDir: d.JournalDir(), LastSeq: d.Journal.LastSeq, Log: opts.Log})
+	return d, nil
 }
 
 // takeFolder makes the folder and locks it.
@@ -371,6 +380,7 @@ func (d *Dir) event(name string, details []api.Pair) []byte {
 // Close records the stop with its reason and closes everything.
 func (d *Dir) Close(reason string) error {
 	_, err := d.Journal.AppendFinal(d.event("StopServer", []api.Pair{{Name: "reason", Value: reason}}))
+	d.Index.Close()
 	d.Transparency.Close()
 	d.Trail.Empty(context.Background()) // what a full disk leaves in the outbox, the next start removes
 	return errors.Join(err, d.release())

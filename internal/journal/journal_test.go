@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"hash/crc32"
 	"io"
 	"os"
@@ -807,6 +808,49 @@ func TestReadWhileWriting(t *testing.T) {
 	writers.Wait()
 	close(stop)
 	wg.Wait()
+}
+
+// A Fetcher finds each record where it was read, in any order, and nothing else.
+func TestFetcher(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, dir, small)
+	defer j.Close()
+	fill(t, j, 1, 200)
+	var all []Entry
+	for e, err := range Read(dir, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	f, err := NewFetcher(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i := range all {
+		e := all[i*77%len(all)]
+		if record, err := f.Record(e.Seq, e.At); err != nil || !bytes.Equal(record, numbered(e.Seq)) {
+			t.Fatalf("record %d: %q, %v", e.Seq, record, err)
+		}
+	}
+	last := all[len(all)-1]
+	for name, c := range map[string]struct {
+		seq uint64
+		at  Position
+	}{
+		"another number":       {1, last.At},
+		"the segment's header": {last.Seq, Position{last.At.Segment, 0}},
+		"between groups":       {last.Seq, Position{last.At.Segment, last.At.Offset + 16}},
+		"behind the end":       {last.Seq, Position{last.At.Segment, 1 << 40}},
+	} {
+		if record, err := f.Record(c.seq, c.at); !errors.As(err, new(*CorruptError)) {
+			t.Errorf("%s: %q, %v", name, record, err)
+		}
+	}
+	if _, err := f.Record(1, Position{Segment: 12345}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a segment that is not there: %v", err)
+	}
 }
 
 // ReadDurable follows to the last acknowledged record through segments and starts, and ends

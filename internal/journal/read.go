@@ -15,6 +15,13 @@ import (
 type Entry struct {
 	Seq    uint64 // its number
 	Record []byte
+	At     Position
+}
+
+// Position is where a record is, for a Fetcher.
+type Position struct {
+	Segment uint64 // the number of its segment's first record
+	Offset  int64  // of its group in the segment, in bytes
 }
 
 // ErrGone says that the records asked for are older than those in the folder.
@@ -265,6 +272,6 @@ func (r *reader) pass(g group) bool {
 	}
 	g.records = append([]byte(nil), g.records...)
 	return g.each(func(seq uint64, record []byte) bool {
-		return seq < r.from || r.yield(Entry{seq, record}, nil)
+		return seq < r.from || r.yield(Entry{seq, record, Position{r.at.head.first, g.at}}, nil)
 	})
 }

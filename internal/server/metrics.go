@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/kagimori/kagimori/internal/eventindex"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/translog"
 	"github.com/kagimori/kagimori/internal/wire"
@@ -29,7 +30,7 @@ type operationMetrics struct {
 	seconds prometheus.Observer
 }
 
-func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, transparency *translog.Log) *metrics {
+func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, transparency *translog.Log, index *eventindex.Index) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), ops: map[*wire.Operation]operationMetrics{}}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kagimori_calls_total", Help: "Calls by service, operation and result: Success or the error code.",
@@ -63,6 +64,7 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, t
 		up("kagimori_journal_up", "1 while audit records can be written.", journalErr),
 		up("kagimori_store_up", "1 while changes can be stored.", storeErr),
 		up("kagimori_transparency_up", "1 while the transparency log agrees with the journal and is extended.", transparency.Err),
+		up("kagimori_index_up", "1 while audit records can be looked up.", index.Err),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kagimori_transparency_records", Help: "Audit records that the last signed checkpoint is about."},
 			func() float64 { return float64(transparency.Size()) }),
 		counter("kagimori_journal_records_total", "Audit records written.", func(s journal.Stats) float64 { return float64(s.Records) }),

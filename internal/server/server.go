@@ -26,6 +26,7 @@ import (
 	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/clock"
+	"github.com/kagimori/kagimori/internal/cloudtrail"
 	"github.com/kagimori/kagimori/internal/datadir"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/keystore"
@@ -96,9 +97,10 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		wire.KMS.Name:           service.Handlers(),
 		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Membership: principals.Membership, Clock: opts.Clock}).Handlers(),
 		wire.STS.Name:           tokens.Handlers(),
+		wire.CloudTrail.Name:    cloudtrail.New(cloudtrail.Config{Authorize: engine, Index: d.Index}).Handlers(),
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
-	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency)
+	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency, d.Index)
 	s := &Server{
 		opts: opts, kms: service, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),

@@ -15,6 +15,7 @@ import (
 //go:generate go run ./modelgen $BOTOCORE/iam/2010-05-08/service-2.json iam.json
 //go:generate go run ./modelgen $BOTOCORE/sts/2011-06-15/service-2.json sts.json
 //go:generate go run ./modelgen $BOTOCORE/organizations/2016-11-28/service-2.json organizations.json
+//go:generate go run ./modelgen $BOTOCORE/cloudtrail/2013-11-01/service-2.json cloudtrail.json
 var (
 	//go:embed kms.json
 	kmsModel []byte
@@ -24,6 +25,8 @@ var (
 	stsModel []byte
 	//go:embed organizations.json
 	organizationsModel []byte
+	//go:embed cloudtrail.json
+	cloudTrailModel []byte
 )
 
 // model is the content of kms.json and its like.
@@ -59,6 +62,7 @@ var models = map[string]*model{
 	"iam":           newModel(iamModel),
 	"sts":           newModel(stsModel),
 	"organizations": newModel(organizationsModel),
+	"cloudtrail":    newModel(cloudTrailModel),
 }
 
 // noModel is that of types which are not the SDK's: records have such.

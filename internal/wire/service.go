@@ -16,8 +16,8 @@ type Service struct {
 	// Global tells that the service is the same in all Regions. Its records are
 	// those of us-east-1.
 	Global bool
-	// Operations is the table of operations, in name order. The tables of IAM, STS
-	// and Organizations lack some of AWS's, which Lookup knows to be unsupported.
+	// Operations is the table of operations, in name order. All tables but that of
+	// KMS lack some of AWS's, which Lookup knows to be unsupported.
 	Operations []*Operation
 
 	docs      string // folder of AWS's documentation
@@ -53,8 +53,11 @@ var (
 			awserr.Validation:  awserr.InvalidInput,
 		}}
 
+	// CloudTrail is version 2013-11-01, as far as it is about trails and looking up events.
+	CloudTrail = &Service{Name: "cloudtrail", Title: "AWS CloudTrail", docs: "awscloudtrail", target: "CloudTrail_20131101."}
+
 	// Services are all of them.
-	Services = []*Service{KMS, IAM, STS, Organizations}
+	Services = []*Service{KMS, IAM, STS, Organizations, CloudTrail}
 )
 
 // These answer requests that name no service, in either protocol.
@@ -70,7 +73,7 @@ const faults = "http://webservices.amazon.com/AWSFault/2005-15-09"
 var byTarget = map[string]*Operation{}
 
 func init() {
-	for s, rows := range map[*Service][]row{KMS: kmsOperations, IAM: iamOperations, STS: stsOperations, Organizations: organizationsOperations} {
+	for s, rows := range map[*Service][]row{KMS: kmsOperations, IAM: iamOperations, STS: stsOperations, Organizations: organizationsOperations, CloudTrail: cloudTrailOperations} {
 		s.Operations = newOperations(s, rows)
 		s.byName = map[string]*Operation{}
 		for _, op := range s.Operations {
@@ -101,11 +104,15 @@ func ServiceNamed(name string) *Service {
 	return nil
 }
 
+// cloudTrailNamespace is what some SDKs, botocore for one, have before the target.
+const cloudTrailNamespace = "com.amazonaws.cloudtrail.v20131101."
+
 // Lookup finds the operation that an X-Amz-Target header names, such as
 // "TrentService.Encrypt". An error, with the service to answer it all the same,
 // is UnknownOperationException, or UnsupportedOperationException with an operation
 // that only has its name.
 func Lookup(target string) (*Service, *Operation, error) {
+	target = strings.TrimPrefix(target, cloudTrailNamespace)
 	if op := byTarget[target]; op != nil {
 		return op.found()
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
@@ -56,7 +57,7 @@ func clients(t *testing.T, handler http.HandlerFunc) map[*Service]any {
 		}),
 	}
 	return map[*Service]any{KMS: kms.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg),
-		Organizations: organizations.NewFromConfig(cfg)}
+		Organizations: organizations.NewFromConfig(cfg), CloudTrail: cloudtrail.NewFromConfig(cfg)}
 }
 
 // whole reads an answer to its end before the SDK has it. The SDK closes the request's
@@ -322,6 +323,9 @@ func TestLookupOfServices(t *testing.T) {
 		{"AWSOrganizationsV20161128.CreateAccount", Organizations, ""},
 		{"AWSOrganizationsV20161128.InviteAccountToOrganization", Organizations, awserr.UnsupportedOperation},
 		{"AWSOrganizationsV20161128.Encrypt", Organizations, awserr.UnknownOperation},
+		{"CloudTrail_20131101.LookupEvents", CloudTrail, ""},
+		{"com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents", CloudTrail, ""},
+		{"CloudTrail_20131101.CreateDashboard", CloudTrail, awserr.UnsupportedOperation},
 		{"TrentService.CreateAccount", KMS, awserr.UnknownOperation},
 		{"CreateAccount", UnknownJSON, awserr.UnknownOperation},
 		{"", UnknownJSON, awserr.UnknownOperation},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -47,9 +46,13 @@ func fromServiceModel(text []byte) (*model, error) {
 		if op.Input != nil {
 			row.Input = op.Input.Shape
 			goNames[row.Input] = name + "Input"
-			if err := from.add(to.shapes, row.Input); err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+			// The decoder would have to learn the constraints of a map's keys and values.
+			// No operation that is supported has one; of the others the name is enough.
+			if from.hasMap(row.Input, map[string]bool{}) {
+				to.operations[name] = operation{NoBody: row.NoBody}
+				continue
 			}
+			from.add(to.shapes, row.Input)
 		}
 		if op.Output != nil {
 			goNames[op.Output.Shape] = name + "Output"
@@ -76,9 +79,9 @@ func fromServiceModel(text []byte) (*model, error) {
 
 // add puts the named shape, which a request reaches, and those within it into
 // shapes.
-func (m *serviceModel) add(shapes map[string]shape, name string) error {
+func (m *serviceModel) add(shapes map[string]shape, name string) {
 	if _, done := shapes[name]; done {
-		return nil
+		return
 	}
 	from := m.Shapes[name]
 	to := shape{Pattern: from.Pattern, Enum: from.Enum}
@@ -102,18 +105,30 @@ func (m *serviceModel) add(shapes map[string]shape, name string) error {
 	case "list":
 		to.Item = from.Member.Shape
 		within = []string{to.Item}
-	case "map":
-		// No request of IAM, STS and Organizations has one. If that changes, the
-		// decoder must learn constraints of keys and values.
-		return fmt.Errorf("%s: maps are not supported", name)
 	}
 	shapes[name] = to
 	for _, other := range within {
-		if err := m.add(shapes, other); err != nil {
-			return err
+		m.add(shapes, other)
+	}
+}
+
+// hasMap tells whether there is a map within the named shape. seen holds those that were
+// looked at.
+func (m *serviceModel) hasMap(name string, seen map[string]bool) bool {
+	if seen[name] {
+		return false
+	}
+	seen[name] = true
+	s := m.Shapes[name]
+	if s.Type == "map" || s.Type == "list" && m.hasMap(s.Member.Shape, seen) {
+		return true
+	}
+	for _, ref := range s.Members {
+		if m.hasMap(ref.Shape, seen) {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // exported is the name that the SDK has for a name of the model.

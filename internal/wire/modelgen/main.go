@@ -8,7 +8,7 @@
 // service model of KMS (2014-11-01) has them. BOTOCORE is the data folder of
 // botocore (Apache License 2.0), which test/setup installs:
 // test/.tools/python/lib/python3.11/site-packages/awscli/botocore/data. It holds the
-// service models of IAM, STS and Organizations.
+// service models of IAM, STS, Organizations and CloudTrail.
 //
 // Constraints belong to shapes, so the output names each shape once, one to a line.
 package main

@@ -74,6 +74,11 @@ tour() {
 	grep -q "$key" "$name.listed" || die "the key is not listed"
 	[[ $(grep -c . "$name.listed") -ge 2 && -z $(sort "$name.listed" | uniq -d) ]] || die "the pages do not fit together"
 
+	aws cloudtrail lookup-events --lookup-attributes "AttributeKey=ResourceName,AttributeValue=$arn" --page-size 3 \
+		--output text --query 'Events[].[EventName,ReadOnly]' >"$name.events"
+	[[ $(grep -c . "$name.events") -gt 15 && $(tail -n 1 "$name.events") == $'CreateKey\tfalse' ]] || die "the key's events are $(<"$name.events")"
+	[[ $(grep DisableKey "$name.events") == $'DisableKey\tfalse' ]] || die "no DisableKey: $(<"$name.events")"
+
 	fails NotFoundException describe-key --key-id "$key" --region eu-central-1
 	[[ $(ask KeyMetadata.Arn create-key --region eu-central-1) == *:eu-central-1:* ]] || die "another Region"
 }
