@@ -134,6 +134,8 @@ type reader struct {
 	wait func() bool // for more at the end; false to stop. nil never waits
 	// durable is the last record to be read so far; nil: all that are whole.
 	durable func() uint64
+	known   uint64 // what it said last
+	looked  bool   // whether it was asked yet
 	yield   func(Entry, error) bool
 
 	segments []uint64 // as last listed
@@ -160,11 +162,10 @@ func (r *reader) run() error {
 		}
 	}
 	for {
-		if r.durable != nil && r.at.next > r.durable() {
-			if !r.wait() {
-				return nil
+		if r.durable != nil && r.at.next > r.known {
+			if more, err := r.acknowledged(); !more {
+				return err
 			}
-			r.at.refresh() // what was read ahead may not have been durable
 			continue
 		}
 		g, what, err := r.at.read()
@@ -204,6 +205,21 @@ func (r *reader) run() error {
 			return err
 		}
 	}
+}
+
+// acknowledged waits for records that are durable, and tells whether to go on.
+func (r *reader) acknowledged() (more bool, err error) {
+	if r.looked && !r.wait() {
+		return false, nil
+	}
+	r.known, r.looked = r.durable(), true
+	// What was read ahead may have failed in the end, and what stands here: the records
+	// that took its place are in the next segment, which is there by now.
+	r.at.refresh()
+	if r.next == nil {
+		err = r.findNext()
+	}
+	return err == nil, err
 }
 
 // begin opens the segment that holds the first record asked for.
