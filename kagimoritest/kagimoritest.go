@@ -31,6 +31,7 @@ import (
 	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"github.com/kagimori/kagimori/internal/attestation"
+	"github.com/kagimori/kagimori/internal/buckets"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
 	ids "github.com/kagimori/kagimori/internal/iam"
@@ -55,6 +56,7 @@ type Server struct {
 	addr  string
 
 	attestation *attestation.Verifier
+	buckets     buckets.Buckets
 	stop        context.CancelFunc
 	done        chan error
 }
@@ -69,6 +71,19 @@ func AttestationRoots(pem []byte) Option {
 		s.t.Helper()
 		var err error
 		if s.attestation, err = attestation.NewVerifier(pem); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// Buckets has trails deliver into a directory that holds one for each bucket, or to a
+// server that speaks the S3 API, as the setting buckets does. The environment has the
+// credentials.
+func Buckets(where string) Option {
+	return func(s *Server) {
+		s.t.Helper()
+		var err error
+		if s.buckets, err = buckets.Open(context.Background(), where, ""); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -117,7 +132,7 @@ func (s *Server) Open() {
 	s.srv, err = server.New(ctx, server.Options{
 		Data: s.data, Clock: s.clock, Log: log, MaxConnections: 1000,
 		ReadHeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: time.Minute, DrainTimeout: 10 * time.Second,
-		Quotas: kmsapi.AWSQuotas(), Attestation: s.attestation,
+		Quotas: kmsapi.AWSQuotas(), Attestation: s.attestation, Buckets: s.buckets,
 	})
 	fatal(err)
 	ln, err := net.Listen("tcp", s.addr)
@@ -151,10 +166,13 @@ func (s *Server) Stop() {
 func (s *Server) Now() time.Time { return s.clock.Now() }
 
 // Advance moves the server's clock forward and waits until rotations, deletions
-// and whatever else came due meanwhile are done.
+// and whatever else came due meanwhile are done, unless it is stopped.
 func (s *Server) Advance(d time.Duration) {
 	s.t.Helper()
 	s.clock.Advance(d)
+	if s.stop == nil {
+		return
+	}
 	if err := s.srv.RunDue(context.Background()); err != nil {
 		s.t.Fatal(err)
 	}

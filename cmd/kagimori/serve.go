@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/kagimori/kagimori/internal/attestation"
+	"github.com/kagimori/kagimori/internal/buckets"
 	"github.com/kagimori/kagimori/internal/cli"
 	"github.com/kagimori/kagimori/internal/config"
 	"github.com/kagimori/kagimori/internal/datadir"
@@ -86,6 +87,12 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	var where buckets.Buckets
+	if cfg.Buckets != "" {
+		if where, err = buckets.Open(ctx, cfg.Buckets, cfg.BucketCredentials); err != nil {
+			return fmt.Errorf("buckets: %w", err)
+		}
+	}
 	// The port is taken first: a folder is not made for a server that cannot run.
 	listener, admin, err := listen(cfg)
 	if err != nil {
@@ -110,7 +117,7 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	srv, err := server.New(ctx, server.Options{
 		Data: data, Clock: env.Clock, Log: log, TLS: tlsConfig, MaxConnections: cfg.MaxConnections,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout, BodyTimeout: cfg.BodyTimeout, IdleTimeout: cfg.IdleTimeout, DrainTimeout: cfg.DrainTimeout,
-		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas, Attestation: attestations,
+		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas, Attestation: attestations, Buckets: where,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,9 @@ import (
 // Partition is the first field of every ARN of this deployment.
 const Partition = "aws"
 
+// GlobalRegion is where records of what is the same in all Regions belong.
+const GlobalRegion = "us-east-1"
+
 // PrincipalType is the userIdentity.type of CloudTrail.
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
 type PrincipalType string

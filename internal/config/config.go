@@ -44,6 +44,8 @@ type Config struct {
 	MaxGrants          int
 	MaxCustomKeyStores int
 	AttestationRoots   string
+	Buckets            string
+	BucketCredentials  string
 
 	// The first account's id and root credentials, from the environment only.
 	// Each is empty when it is to be made at random.
@@ -128,6 +130,12 @@ var settings = []setting{
 	{"attestation-roots", "",
 		"`FILE` with the root certificates, in PEM, of the attestation documents that callers may present",
 		func(c *Config) value { return &path{&c.AttestationRoots, optional} }},
+	{"buckets", "",
+		"where trails deliver to, a `DIR|URL`: a directory that holds one for each bucket, or a server that speaks the S3 API",
+		func(c *Config) value { return &path{&c.Buckets, optional} }},
+	{"bucket-credentials", "",
+		"`FILE` with the credentials for that server, in AWS's format; else they are found as AWS's SDKs find them",
+		func(c *Config) value { return &path{&c.BucketCredentials, optional} }},
 	{"log-format", "text",
 		"write the server's log as `text|json`",
 		func(c *Config) value { return &choice{&c.LogFormat, []string{"text", "json"}} }},

@@ -372,7 +372,7 @@ func (d *Dir) startTransparency(ctx context.Context, log *slog.Logger) error {
 // event is the record of something that the server itself did.
 func (d *Dir) event(name string, details []api.Pair) []byte {
 	return audit.AppendServiceEvent(nil, &audit.ServiceEvent{
-		Source: "kagimori", Name: name, ID: uuid.NewString(), Time: d.clock.Now(), Account: d.Account,
+		Source: "kagimori", Name: name, ID: uuid.NewString(), Time: d.clock.Now(), Account: d.Account, Region: api.GlobalRegion,
 		Details: append(details, api.Pair{Name: "rootKeyFingerprint", Value: d.keys.Fingerprint()}),
 	})
 }

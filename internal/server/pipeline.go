@@ -27,9 +27,6 @@ import (
 )
 
 const (
-	// globalRegion is where records of what is the same in all Regions belong.
-	globalRegion = "us-east-1"
-
 	// maxBody is the largest request body in bytes. The largest that AWS takes
 	// is an attestation document of 256 KiB in base64.
 	maxBody = 512 << 10
@@ -247,11 +244,11 @@ func (to *target) describe(call *api.Call) {
 	if to.operation != nil {
 		call.Operation, call.ReadOnly = to.operation.Name, to.operation.ReadOnly
 		if to.operation.Unsigned {
-			call.Region = globalRegion
+			call.Region = api.GlobalRegion
 		}
 	}
 	if to.service.Global {
-		call.Region = globalRegion
+		call.Region = api.GlobalRegion
 	}
 }
 
@@ -374,7 +371,7 @@ func (p *pipeline) authenticate(r *http.Request, call *api.Call, service *wire.S
 	call.Service = service.Name
 	switch {
 	case service.Global:
-		call.Region = globalRegion
+		call.Region = api.GlobalRegion
 	case isRegion(res.Region):
 		call.Region = res.Region
 	}

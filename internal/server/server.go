@@ -25,6 +25,7 @@ import (
 	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/attestation"
 	"github.com/kagimori/kagimori/internal/authz"
+	"github.com/kagimori/kagimori/internal/buckets"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/cloudtrail"
 	"github.com/kagimori/kagimori/internal/datadir"
@@ -60,6 +61,8 @@ type Options struct {
 	Attestation *attestation.Verifier
 	// RequestQuotas limits how often an account may call, by AWS's figures.
 	RequestQuotas bool
+	// Buckets is where trails deliver to; nil: nowhere.
+	Buckets buckets.Buckets
 	// KeyStores reach what is behind custom key stores, by their type; nil: nothing.
 	KeyStores map[types.CustomKeyStoreType]keystore.Backend
 }
@@ -71,6 +74,7 @@ const maxHeader = 64 << 10
 type Server struct {
 	opts     Options
 	kms      *kms.Service
+	trails   *cloudtrail.Service
 	pipeline *pipeline
 	metrics  *metrics
 	draining atomic.Bool
@@ -93,20 +97,27 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	tokens := sts.New(sts.Config{Trail: d.Trail, Directory: principals.Directory, Authorize: engine, Sealer: d.Sealer(), Clock: opts.Clock})
+	management, err := iam.Account(ctx, d.Store)
+	if err != nil {
+		return nil, err
+	}
+	trails := cloudtrail.New(cloudtrail.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Index: d.Index, JournalDir: d.JournalDir(),
+		Membership: principals.Membership, Management: management, Buckets: opts.Buckets, Clock: opts.Clock, Log: opts.Log})
 	handlers := map[string]map[string]api.Handler{
 		wire.KMS.Name:           service.Handlers(),
 		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Membership: principals.Membership, Clock: opts.Clock}).Handlers(),
 		wire.STS.Name:           tokens.Handlers(),
-		wire.CloudTrail.Name:    cloudtrail.New(cloudtrail.Config{Authorize: engine, Index: d.Index}).Handlers(),
+		wire.CloudTrail.Name:    trails.Handlers(),
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
 	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency, d.Index)
 	s := &Server{
-		opts: opts, kms: service, metrics: m,
+		opts: opts, kms: service, trails: trails, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
 	}
 	s.pipeline.message = tokens.EncodeAuthorizationMessage
 	service.Start()
+	trails.Start()
 	return s, nil
 }
 
@@ -203,7 +214,10 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 
 // Close ends the background work. The data folder stays open; it is its
 // opener's to close.
-func (s *Server) Close(ctx context.Context) { s.kms.Close(ctx) }
+func (s *Server) Close(ctx context.Context) {
+	s.trails.Close()
+	s.kms.Close(ctx)
+}
 
 // RunDue does now what the background job would do when it next looks:
 // rotations, deletions, and what had to be written later.
