@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -238,5 +240,96 @@ func noSecret(t *testing.T, where string, text []byte, secrets [][]byte) {
 				break
 			}
 		}
+	}
+}
+
+// otherSecrets are the secret members of the other services.
+var otherSecrets = []string{"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2", "TokenCode",
+	"WebIdentityToken", "EncodedMessage", "Email", "AccountName"}
+
+// TestSecretsOfOtherServicesStayInside is TestSecretsStayInside for IAM, STS, Organizations
+// and CloudTrail: each operation with every secret member, alone and with all others, valid
+// where that can be, and then what these services give out.
+func TestSecretsOfOtherServicesStayInside(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	secret := canary + "A1a!" // keeps the rules for passwords
+	secrets := [][]byte{[]byte(canary)}
+	seen := map[string]bool{}
+	targets := map[*wire.Service]string{wire.Organizations: "AWSOrganizationsV20161128.", wire.CloudTrail: "CloudTrail_20131101."}
+	send := func(s *wire.Service, operation string, members map[string]string) *answer {
+		t.Helper()
+		r := request{service: s.Name, region: "us-east-1"}
+		if target := targets[s]; target != "" {
+			body, err := json.Marshal(members)
+			h.must(err)
+			r.target, r.body = target+operation, string(body)
+		} else {
+			form := url.Values{"Action": {operation}}
+			for name, value := range members {
+				form.Set(name, value)
+			}
+			r.body, r.header = form.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+		}
+		a := h.do(r)
+		noSecret(t, "the answer to "+operation, a.body, secrets[:1])
+		return a
+	}
+	for _, s := range wire.Services {
+		if s == wire.KMS {
+			continue
+		}
+		for _, o := range s.Operations {
+			all, in := map[string]string{}, reflect.TypeOf(o.NewInput()).Elem()
+			for i := range in.NumField() {
+				name := in.Field(i).Name
+				if slices.Contains(otherSecrets, name) {
+					seen[name] = true
+					all[name] = secret
+					send(s, o.Name, map[string]string{name: secret})
+				} else if name == "AccessKeyId" { // no secret here
+					all[name] = testKeyID
+				} else if v, ok := fill(in.Field(i).Type, name, "x").(string); ok {
+					all[name] = v
+				}
+			}
+			send(s, o.Name, all)
+		}
+	}
+	for _, name := range otherSecrets {
+		if !seen[name] {
+			t.Errorf("no operation takes %s", name)
+		}
+	}
+
+	// Calls that work, and what they give out.
+	give := func(a *answer, pattern string) {
+		t.Helper()
+		m := regexp.MustCompile(pattern).FindSubmatch(a.body)
+		if a.StatusCode != 200 || m == nil {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+		if len(m) > 1 {
+			secrets = append(secrets, m[1])
+		}
+	}
+	user := map[string]string{"UserName": "alice"}
+	give(send(wire.IAM, "CreateUser", user), "")
+	give(send(wire.IAM, "CreateLoginProfile", map[string]string{"UserName": "alice", "Password": secret}), "")
+	give(send(wire.IAM, "UpdateLoginProfile", map[string]string{"UserName": "alice", "Password": secret + "2"}), "")
+	give(send(wire.IAM, "CreateAccessKey", user), "<SecretAccessKey>(.*)</SecretAccessKey>")
+	give(send(wire.IAM, "CreateVirtualMFADevice", map[string]string{"VirtualMFADeviceName": "phone"}), "<Base32StringSeed>(.*)</Base32StringSeed>")
+	session := send(wire.STS, "GetSessionToken", nil)
+	give(session, "<SecretAccessKey>(.*)</SecretAccessKey>")
+	give(session, "<SessionToken>(.*)</SessionToken>")
+
+	noSecret(t, "the log", []byte(h.log.String()), secrets)
+	records := 0
+	for _, r := range h.records() {
+		noSecret(t, "the record of "+r.EventName, r.raw, secrets)
+		records++
+	}
+	if records < 180 {
+		t.Errorf("only %d records", records)
 	}
 }
