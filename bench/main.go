@@ -38,6 +38,7 @@ type config struct {
 	data       string // folder for the data; empty for one in the repository
 	json       string // file for the figures; empty for none
 	crypto     bool   // measure algorithms against their primitives instead
+	records    int    // audit records to measure with instead; 0 for none
 	operations []string
 	conns      []int
 	rounds     int
@@ -56,6 +57,7 @@ func main() {
 	flag.StringVar(&cfg.data, "data", "", "`folder` on the disk to measure; a temporary folder is made in it (default: the repository's bench)")
 	flag.StringVar(&cfg.json, "json", "", "`file` to write all figures to")
 	flag.BoolVar(&cfg.crypto, "crypto", false, "measure algorithms against the bare primitives in Go, instead of calls against the floor")
+	flag.IntVar(&cfg.records, "records", 0, "measure the index and the transparency log over that `number` of audit records instead; ten million take 20 GB of disk")
 	ops := flag.String("ops", strings.Join(names, ","), "operations")
 	conns := flag.String("conns", "1,16,64", "numbers of connections")
 	flag.IntVar(&cfg.rounds, "rounds", 11, "times that each cell is measured")
@@ -116,6 +118,9 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 	}
 	if cfg.data == "" {
 		cfg.data = filepath.Join(root, "bench")
+	}
+	if cfg.records > 0 {
+		return measureRecords(ctx, cfg.records, cfg.data, out)
 	}
 	dir, err := os.MkdirTemp(cfg.data, "data-")
 	if err != nil {
