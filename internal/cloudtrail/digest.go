@@ -102,7 +102,8 @@ func (c *courier) digests(ctx context.Context, t *trail, ends bool) (wait time.D
 		// All chains are at the same time, or, after an interruption, a period apart.
 		begin := slices.MinFunc(slices.Collect(maps.Values(st.Digests)), func(a, b digested) int { return a.End.Compare(b.End) }).End
 		end, now := begin.Add(period), c.s.Clock.Now().Truncate(time.Second)
-		if end.After(now) {
+		early := end.After(now)
+		if early {
 			if !ends || !now.After(begin) {
 				return end.Sub(now), nil
 			}
@@ -114,6 +115,9 @@ func (c *courier) digests(ctx context.Context, t *trail, ends bool) (wait time.D
 					return 0, err
 				}
 			}
+		}
+		if early { // that was the last one
+			return 0, nil
 		}
 	}
 }
