@@ -30,8 +30,10 @@ func program() *cli.Command {
 			restoreCommand(),
 			auditCommand(),
 			explainCommand(),
+			usageCommand(),
 			policyCommand(),
 			byokCommand(),
+			complianceCommand(),
 			versionCommand(),
 		},
 	}

@@ -144,10 +144,11 @@ func TestPolicyLintErrors(t *testing.T) {
 	}
 }
 
-// TestPolicyLintKey lints the policy that a key has on a server.
-func TestPolicyLintKey(t *testing.T) {
+// client is a server, and what runs commands that call it.
+func client(t *testing.T) (*kagimoritest.Server, func(args ...string) result) {
+	t.Helper()
 	srv := kagimoritest.Start(t)
-	srv.Advance(time.Since(srv.Now())) // the command signs with the machine's time
+	srv.Advance(time.Since(srv.Now())) // commands sign with the machine's time
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": srv.AccessKeyID, "AWS_SECRET_ACCESS_KEY": srv.SecretAccessKey, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
 		"AWS_ENDPOINT_URL": srv.Endpoint, "AWS_REGION": region,
@@ -155,13 +156,19 @@ func TestPolicyLintKey(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	lintKey := func(args ...string) result {
+	return srv, func(args ...string) result {
 		var out, errs bytes.Buffer
 		env := environment()
 		env.Getenv, env.Stdout, env.Stderr = os.Getenv, &out, &errs
-		status := cli.Main(t.Context(), program(), env, append([]string{"policy", "lint"}, args...))
+		status := cli.Main(t.Context(), program(), env, args)
 		return result{status, out.String(), errs.String()}
 	}
+}
+
+// TestPolicyLintKey lints the policy that a key has on a server.
+func TestPolicyLintKey(t *testing.T) {
+	srv, run := client(t)
+	lintKey := func(args ...string) result { return run(append([]string{"policy", "lint"}, args...)...) }
 	arn := newKey(t, srv.Root())
 	id := arn[strings.LastIndexByte(arn, '/')+1:]
 	for _, key := range []string{arn, id} {
