@@ -162,7 +162,7 @@ func measureRecords(ctx context.Context, n int, dir string, out io.Writer) error
 		}
 		slices.Sort(took)
 		fmt.Fprintf(out, "looked up %-34s p50 %6.2f ms  p99 %6.2f ms  %4.1f events each\n", kind.what,
-			ms(took[lookups/2]), ms(took[lookups*99/100]), float64(found)/lookups)
+			ms(percentile(took, 50)), ms(percentile(took, 99)), float64(found)/lookups)
 	}
 
 	before := runtime.GOMAXPROCS(1)

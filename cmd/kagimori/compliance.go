@@ -89,8 +89,8 @@ type inspected struct {
 type inspector struct {
 	ctx      context.Context
 	iam      *iam.Client
-	rule     string            // the present one
-	blocked  *policy.Statement // of the actions that no policy may allow on all keys
+	rule     string   // the present one
+	blocked  []string // actions that no policy may allow on all keys
 	verdicts []verdict
 }
 
@@ -159,7 +159,9 @@ func inspect(ctx context.Context, env *cli.Env, regions, only, blocked []string)
 	if len(regions) == 0 {
 		regions = []string{""}
 	}
-	i := &inspector{ctx: ctx, blocked: &doc.Statements[0]}
+	i := &inspector{ctx: ctx, blocked: slices.DeleteFunc(kmsActions(), func(action string) bool { return !doc.Statements[0].MatchesAction(action) })}
+	rules := slices.DeleteFunc(slices.Clone(complianceRules), func(r complianceRule) bool { return len(only) > 0 && !slices.Contains(only, r.name) })
+	aboutKeys := slices.ContainsFunc(rules, func(r complianceRule) bool { return r.key != nil })
 	var keys []*inspected
 	for _, region := range regions {
 		cfg, err := clientConfig(ctx, env, region)
@@ -167,17 +169,17 @@ func inspect(ctx context.Context, env *cli.Env, regions, only, blocked []string)
 			return nil, err
 		}
 		i.iam = iam.NewFromConfig(cfg)
+		if !aboutKeys {
+			continue
+		}
 		found, err := inspectKeys(ctx, kms.NewFromConfig(cfg))
 		if err != nil {
 			return nil, fmt.Errorf("the keys in %s: %w", cfg.Region, err)
 		}
 		keys = append(keys, found...)
 	}
-	for _, r := range complianceRules {
+	for _, r := range rules {
 		i.rule = r.name
-		if len(only) > 0 && !slices.Contains(only, r.name) {
-			continue
-		}
 		if r.iam != nil {
 			if err := r.iam(i); err != nil {
 				return nil, fmt.Errorf("%s: %w", r.name, err)
@@ -244,7 +246,7 @@ func kmsActions() []string {
 // allows tells which blocked action a document, encoded as IAM answers it, allows on all
 // keys. Its conditions do not count, nor its denials, as with AWS.
 func (i *inspector) allows(name, encoded string) (why string, err error) {
-	text, err := url.QueryUnescape(encoded)
+	text, err := url.PathUnescape(encoded)
 	if err != nil {
 		return "", err
 	}
@@ -257,8 +259,8 @@ func (i *inspector) allows(name, encoded string) (why string, err error) {
 		if s.Effect != policy.Allow || !s.NotResource && !slices.ContainsFunc(s.Resources, allKeys) {
 			continue
 		}
-		for _, action := range kmsActions() {
-			if i.blocked.MatchesAction(action) && s.MatchesAction(action) {
+		for _, action := range i.blocked {
+			if s.MatchesAction(action) {
 				return fmt.Sprintf("%s, line %d, allows %s on all keys.", name, s.Line, action), nil
 			}
 		}
@@ -295,25 +297,24 @@ func (i *inspector) managedPolicies() error {
 }
 
 func (i *inspector) inlinePolicies() error {
-	for _, filter := range []iamtypes.EntityType{iamtypes.EntityTypeUser, iamtypes.EntityTypeGroup, iamtypes.EntityTypeRole} {
-		pages := iam.NewGetAccountAuthorizationDetailsPaginator(i.iam, &iam.GetAccountAuthorizationDetailsInput{Filter: []iamtypes.EntityType{filter}})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(i.ctx)
-			if err != nil {
-				return err
-			}
-			for _, u := range page.UserDetailList {
-				err = errors.Join(err, i.inline("AWS::IAM::User", *u.Arn, u.UserPolicyList))
-			}
-			for _, g := range page.GroupDetailList {
-				err = errors.Join(err, i.inline("AWS::IAM::Group", *g.Arn, g.GroupPolicyList))
-			}
-			for _, r := range page.RoleDetailList {
-				err = errors.Join(err, i.inline("AWS::IAM::Role", *r.Arn, r.RolePolicyList))
-			}
-			if err != nil {
-				return err
-			}
+	pages := iam.NewGetAccountAuthorizationDetailsPaginator(i.iam, &iam.GetAccountAuthorizationDetailsInput{
+		Filter: []iamtypes.EntityType{iamtypes.EntityTypeUser, iamtypes.EntityTypeGroup, iamtypes.EntityTypeRole}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(i.ctx)
+		if err != nil {
+			return err
+		}
+		for _, u := range page.UserDetailList {
+			err = errors.Join(err, i.inline("AWS::IAM::User", *u.Arn, u.UserPolicyList))
+		}
+		for _, g := range page.GroupDetailList {
+			err = errors.Join(err, i.inline("AWS::IAM::Group", *g.Arn, g.GroupPolicyList))
+		}
+		for _, r := range page.RoleDetailList {
+			err = errors.Join(err, i.inline("AWS::IAM::Role", *r.Arn, r.RolePolicyList))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -337,10 +338,7 @@ func (i *inspector) inline(kind, arn string, policies []iamtypes.PolicyDetail) e
 func writeVerdicts(env *cli.Env, verdicts []verdict, asJSON bool) error {
 	var b bytes.Buffer
 	if asJSON {
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		if err := e.Encode(append([]verdict{}, verdicts...)); err != nil {
+		if err := writeJSON(&b, append([]verdict{}, verdicts...)); err != nil {
 			return err
 		}
 	} else {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -100,13 +101,18 @@ func parsePolicy(kind, name, text string) (*policy.Document, error) {
 	return doc, nil
 }
 
+// writeJSON writes v for people and programs alike.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
 func writeFindings(env *cli.Env, name string, findings []lint.Finding, asJSON bool) error {
 	var b bytes.Buffer
 	if asJSON {
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		if err := e.Encode(findings); err != nil {
+		if err := writeJSON(&b, findings); err != nil {
 			return err
 		}
 	} else {

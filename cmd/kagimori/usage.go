@@ -212,16 +212,10 @@ func (u *usage) write(env *cli.Env, costs, asJSON bool) error {
 	slices.SortFunc(rows, func(a, b *usageRow) int {
 		return cmp.Or(cmp.Compare(b.Calls, a.Calls), strings.Compare(a.Key, b.Key), strings.Compare(a.Principal, b.Principal), strings.Compare(a.Operation, b.Operation))
 	})
-	var b bytes.Buffer
 	if asJSON {
-		e := json.NewEncoder(&b)
-		e.SetIndent("", "  ")
-		if err := e.Encode(rows); err != nil {
-			return err
-		}
-		_, err := env.Stdout.Write(b.Bytes())
-		return err
+		return writeJSON(env.Stdout, rows)
 	}
+	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	line := func(calls, dollars string, cells map[string]string) {
 		fmt.Fprint(w, calls)

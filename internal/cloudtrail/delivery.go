@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/buckets"
 	"github.com/kagimori/kagimori/internal/eventindex"
 	"github.com/kagimori/kagimori/internal/journal"
@@ -204,9 +205,12 @@ func (s *Service) Close() {
 }
 
 // wake tells that a trail was changed.
-func (s *Service) wake() {
+func (s *Service) wake() { nudge(s.changed) }
+
+// nudge wakes who waits for a channel that holds one.
+func nudge(waiting chan struct{}) {
 	select {
-	case s.changed <- struct{}{}:
+	case waiting <- struct{}{}:
 	default:
 	}
 }
@@ -240,10 +244,7 @@ func (s *Service) dispatch(ctx context.Context) error {
 		}
 	}
 	for _, c := range s.couriers {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+		nudge(c.wake)
 	}
 	return nil
 }
@@ -286,14 +287,9 @@ var errEnded = errors.New("the trail has ended")
 // load is the trail and how far it has come.
 func (c *courier) load(ctx context.Context) (t *trail, st *stateRecord, err error) {
 	err = c.s.Store.View(ctx, func(r store.Reader) error {
-		rec, err := r.Get(c.place)
-		if errors.Is(err, store.ErrNotFound) {
+		if t, err = getTrail(r, c.place); awserr.Is(err, awserr.TrailNotFound) {
 			return errEnded
-		}
-		if err != nil {
-			return err
-		}
-		if t, err = decodeTrail(rec); err != nil {
+		} else if err != nil {
 			return err
 		}
 		st, _, err = getState(r, c.place)
@@ -305,7 +301,7 @@ func (c *courier) load(ctx context.Context) (t *trail, st *stateRecord, err erro
 	return t, st, err
 }
 
-// update changes how far the trail has come.
+// update changes how far the trail has come, and stores that if fn changes anything.
 func (c *courier) update(ctx context.Context, fn func(store.Tx, *stateRecord) error) error {
 	return c.s.Store.Update(ctx, func(tx store.Tx) error {
 		st, revision, err := getState(tx, c.place)
@@ -315,7 +311,14 @@ func (c *courier) update(ctx context.Context, fn func(store.Tx, *stateRecord) er
 		if st == nil || !st.Active {
 			return errEnded
 		}
+		before, err := json.Marshal(st)
+		if err != nil {
+			return err
+		}
 		if err := fn(tx, st); err != nil {
+			return err
+		}
+		if after, err := json.Marshal(st); err != nil || bytes.Equal(before, after) {
 			return err
 		}
 		return put(tx, statePlace(c.place), st, revision)

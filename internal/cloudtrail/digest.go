@@ -248,7 +248,7 @@ func (s *Service) signingKey(ctx context.Context, region string) (key *rsa.Priva
 	if err != nil {
 		return nil, "", err
 	}
-	return key, fingerprint, s.Store.Update(ctx, func(tx store.Tx) error {
+	err = s.Store.Update(ctx, func(tx store.Tx) error {
 		if err := find(tx); err != nil || key != nil { // another trail was faster
 			return err
 		}
@@ -257,6 +257,7 @@ func (s *Service) signingKey(ctx context.Context, region string) (key *rsa.Priva
 		defer secmem.Zero(rec.Private)
 		return put(tx, store.Place{Kind: keyKind, Region: region, ID: fingerprint}, rec, 0)
 	})
+	return key, fingerprint, err
 }
 
 // fingerprintOf names a key: 32 hexadecimal digits of the SHA-256 of its PKCS #1. How AWS

@@ -2,9 +2,7 @@ package cloudtrail
 
 import (
 	"context"
-	"encoding/base64"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,7 +43,7 @@ func (s *Service) LookupEvents(ctx context.Context, call *api.Call, in *sdk.Look
 	last := uint64(0)
 	err = s.Index.Find(ctx, q, func(e eventindex.Found) bool {
 		if len(out.Events) == limit { // there is more
-			out.NextToken = aws.String(token(last))
+			out.NextToken = api.Marker(strconv.FormatUint(last, 10))
 			return false
 		}
 		out.Events, last = append(out.Events, event(e)), e.Seq
@@ -100,20 +98,11 @@ func event(e eventindex.Found) types.Event {
 	return out
 }
 
-// tokenPrefix tells the tokens of this version.
-const tokenPrefix = "1:"
-
-// token is the NextToken behind the record with that number.
-func token(seq uint64) string {
-	return base64.RawURLEncoding.EncodeToString(strconv.AppendUint([]byte(tokenPrefix), seq, 10))
-}
-
-// position is the number in a NextToken.
+// position is the number of a record in a NextToken.
 func position(token string) (uint64, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(token)
-	digits, ok := strings.CutPrefix(string(raw), tokenPrefix)
-	seq, err2 := strconv.ParseUint(digits, 10, 64)
-	if err != nil || err2 != nil || !ok || seq == 0 {
+	digits, _ := api.ParseMarker(token)
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || seq == 0 {
 		return 0, awserr.New(awserr.InvalidNextToken, "The NextToken is not valid. Use the NextToken of the previous answer unchanged.")
 	}
 	return seq, nil

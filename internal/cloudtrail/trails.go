@@ -106,11 +106,12 @@ func getTrail(r store.Reader, p store.Place) (*trail, error) {
 
 // allTrails are the trails of all accounts and Regions.
 func allTrails(r store.Reader) (all []*trail, err error) {
-	return all, r.Lookup(store.Query{Kind: trailKind, Index: allTrailsEntry.Name, From: allTrailsEntry.Value, To: allTrailsEntry.Value}, func(rec store.Record) error {
+	err = r.Lookup(store.Query{Kind: trailKind, Index: allTrailsEntry.Name, From: allTrailsEntry.Value, To: allTrailsEntry.Value}, func(rec store.Record) error {
 		t, err := decodeTrail(rec)
 		all = append(all, t)
 		return err
 	})
+	return all, err
 }
 
 var (
@@ -197,26 +198,25 @@ func (s *Service) changeAt(ctx context.Context, call *api.Call, p store.Place, f
 	return err
 }
 
-// settings are what CreateTrail and UpdateTrail have in common.
-type settings struct {
-	bucket, prefix, topic, logGroup, logRole, kmsKey *string
-	allRegions, global, validation, organization     *bool
-}
-
 // apply sets what a request gives.
-func (s *Service) apply(call *api.Call, t *trail, in settings) error {
-	for name, given := range map[string]bool{"SnsTopicName": aws.ToString(in.topic) != "", "CloudWatchLogsLogGroupArn": aws.ToString(in.logGroup) != "",
-		"CloudWatchLogsRoleArn": aws.ToString(in.logRole) != "", "KmsKeyId": aws.ToString(in.kmsKey) != ""} {
-		if given {
-			return awserr.New(awserr.UnsupportedOperation, "%s is not supported here.", name)
+func (s *Service) apply(call *api.Call, t *trail, in *sdk.UpdateTrailInput) error {
+	for _, member := range []struct {
+		name  string
+		value *string
+	}{
+		{"SnsTopicName", in.SnsTopicName}, {"CloudWatchLogsLogGroupArn", in.CloudWatchLogsLogGroupArn},
+		{"CloudWatchLogsRoleArn", in.CloudWatchLogsRoleArn}, {"KmsKeyId", in.KmsKeyId},
+	} {
+		if aws.ToString(member.value) != "" {
+			return awserr.New(awserr.UnsupportedOperation, "%s is not supported here.", member.name)
 		}
 	}
-	set(&t.Bucket, in.bucket)
-	set(&t.Prefix, in.prefix)
-	set(&t.AllRegions, in.allRegions)
-	set(&t.Global, in.global)
-	set(&t.Validation, in.validation)
-	set(&t.Organization, in.organization)
+	set(&t.Bucket, in.S3BucketName)
+	set(&t.Prefix, in.S3KeyPrefix)
+	set(&t.AllRegions, in.IsMultiRegionTrail)
+	set(&t.Global, in.IncludeGlobalServiceEvents)
+	set(&t.Validation, in.EnableLogFileValidation)
+	set(&t.Organization, in.IsOrganizationTrail)
 	switch {
 	case !bucketForm.MatchString(t.Bucket) || strings.Contains(t.Bucket, "..") || ipForm.MatchString(t.Bucket):
 		return awserr.New(awserr.InvalidS3BucketName, "%s is not the name of a bucket: 3 to 63 lower-case letters, digits, dashes and periods.", t.Bucket)
@@ -264,9 +264,12 @@ func (s *Service) CreateTrail(ctx context.Context, call *api.Call, in *sdk.Creat
 	if err := checkName(t.place.ID); err != nil {
 		return nil, err
 	}
-	err := s.apply(call, t, settings{in.S3BucketName, in.S3KeyPrefix, in.SnsTopicName, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.KmsKeyId,
-		in.IsMultiRegionTrail, in.IncludeGlobalServiceEvents, in.EnableLogFileValidation, in.IsOrganizationTrail})
-	if err != nil {
+	if err := s.apply(call, t, &sdk.UpdateTrailInput{
+		S3BucketName: in.S3BucketName, S3KeyPrefix: in.S3KeyPrefix, SnsTopicName: in.SnsTopicName,
+		CloudWatchLogsLogGroupArn: in.CloudWatchLogsLogGroupArn, CloudWatchLogsRoleArn: in.CloudWatchLogsRoleArn, KmsKeyId: in.KmsKeyId,
+		IsMultiRegionTrail: in.IsMultiRegionTrail, IncludeGlobalServiceEvents: in.IncludeGlobalServiceEvents,
+		EnableLogFileValidation: in.EnableLogFileValidation, IsOrganizationTrail: in.IsOrganizationTrail,
+	}); err != nil {
 		return nil, err
 	}
 	if err := t.tag(in.TagsList); err != nil {
@@ -275,9 +278,7 @@ func (s *Service) CreateTrail(ctx context.Context, call *api.Call, in *sdk.Creat
 	if err := s.reach(ctx, t.Bucket); err != nil {
 		return nil, err
 	}
-	x := t.show()
-	out := &sdk.CreateTrailOutput{Name: x.Name, S3BucketName: x.S3BucketName, S3KeyPrefix: x.S3KeyPrefix, TrailARN: x.TrailARN, IncludeGlobalServiceEvents: x.IncludeGlobalServiceEvents,
-		IsMultiRegionTrail: x.IsMultiRegionTrail, LogFileValidationEnabled: x.LogFileValidationEnabled, IsOrganizationTrail: x.IsOrganizationTrail}
+	out := t.settings()
 	call.Trail.Response = out
 	return out, s.Trail.Change(ctx, call, func(tx store.Tx) error {
 		if _, err := tx.Get(t.place); err == nil {
@@ -307,14 +308,10 @@ func (s *Service) UpdateTrail(ctx context.Context, call *api.Call, in *sdk.Updat
 	}
 	out := &sdk.UpdateTrailOutput{}
 	return out, s.changeAt(ctx, call, p, func(tx store.Tx, t *trail) error {
-		err := s.apply(call, t, settings{in.S3BucketName, in.S3KeyPrefix, in.SnsTopicName, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.KmsKeyId,
-			in.IsMultiRegionTrail, in.IncludeGlobalServiceEvents, in.EnableLogFileValidation, in.IsOrganizationTrail})
-		if err != nil {
+		if err := s.apply(call, t, in); err != nil {
 			return err
 		}
-		x := t.show()
-		*out = sdk.UpdateTrailOutput{Name: x.Name, S3BucketName: x.S3BucketName, S3KeyPrefix: x.S3KeyPrefix, TrailARN: x.TrailARN, IncludeGlobalServiceEvents: x.IncludeGlobalServiceEvents,
-			IsMultiRegionTrail: x.IsMultiRegionTrail, LogFileValidationEnabled: x.LogFileValidationEnabled, IsOrganizationTrail: x.IsOrganizationTrail}
+		*out = sdk.UpdateTrailOutput(*t.settings())
 		call.Trail.Response = out
 		return t.put(tx)
 	})
@@ -369,6 +366,13 @@ func (t *trail) show() types.Trail {
 		x.S3KeyPrefix = &t.Prefix
 	}
 	return x
+}
+
+// settings is a trail as the answers to what makes and changes one have it.
+func (t *trail) settings() *sdk.CreateTrailOutput {
+	x := t.show()
+	return &sdk.CreateTrailOutput{Name: x.Name, S3BucketName: x.S3BucketName, S3KeyPrefix: x.S3KeyPrefix, TrailARN: x.TrailARN, IncludeGlobalServiceEvents: x.IncludeGlobalServiceEvents,
+		IsMultiRegionTrail: x.IsMultiRegionTrail, LogFileValidationEnabled: x.LogFileValidationEnabled, IsOrganizationTrail: x.IsOrganizationTrail}
 }
 
 // visible tells whether a trail is shown to an account in a Region, be it as the shadow of

@@ -245,7 +245,7 @@ func TestTrails(t *testing.T) {
 		}
 		return uses == 2
 	})
-	if st := status(); *st.IsLogging || !st.StopLoggingTime.Equal(ours2(b, "StopLogging")) {
+	if st := status(); *st.IsLogging || !st.StopLoggingTime.Equal(lastOf(b, "StopLogging")) {
 		t.Errorf("stopped: %+v", st)
 	}
 	b.Advance(10 * time.Minute)
@@ -271,8 +271,8 @@ func TestTrails(t *testing.T) {
 	apitest.WantError(t, err, "TrailNotFoundException", "Unknown trail: "+arn+" for the user: "+b.Account)
 }
 
-// ours2 is the time of the last event of a name.
-func ours2(b *bucket, name string) (at time.Time) {
+// lastOf is the time of the last event of a name.
+func lastOf(b *bucket, name string) (at time.Time) {
 	for _, r := range b.Records() {
 		if r["eventName"] == name {
 			at, _ = time.Parse(time.RFC3339, r["eventTime"].(string))

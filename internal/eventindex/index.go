@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -190,15 +189,11 @@ func (x *Index) load() (from uint64, err error) {
 	var files []*complete
 	from = 1
 	for i, s := range segments {
-		first, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(s.Path), filepath.Ext(s.Path)), 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		from = first
+		from = s.First
 		if i == len(segments)-1 {
 			break // the newest one may not be complete
 		}
-		c, err := openComplete(x.path(first))
+		c, err := openComplete(x.path(s.First))
 		if err != nil {
 			break // it is made again
 		}
@@ -232,12 +227,9 @@ func (x *Index) path(first uint64) string {
 func (x *Index) finish(next uint64) error {
 	var done *complete
 	if x.building != nil {
-		path := x.path(x.building.h.first)
-		if err := durable.Replace(path, x.building.encode(), 0o600); err != nil {
-			return err
-		}
-		var err error
-		if done, err = openComplete(path); err != nil {
+		b, h := x.building.encode()
+		done = &complete{path: x.path(h.first), h: h}
+		if err := durable.Replace(done.path, b, 0o600); err != nil {
 			return err
 		}
 	}

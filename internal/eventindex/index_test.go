@@ -261,10 +261,7 @@ func TestFind(t *testing.T) {
 	for _, s := range segments[:2] {
 		f.check(os.Remove(s.Path))
 	}
-	var first uint64
-	_, err = fmt.Sscanf(filepath.Base(segments[2].Path), "%d", &first)
-	f.check(err)
-	for i := range f.events[:first] {
+	for i := range f.events[:segments[2].First] {
 		f.events[i] = nil
 	}
 	f.compare(r)

@@ -113,8 +113,8 @@ func (s *building) record(place uint32) (int64, uint32, error) {
 	return int64(s.records[2*place]) * sector, s.records[2*place+1], nil
 }
 
-// encode is the file of a segment that is complete.
-func (s *building) encode() []byte {
+// encode is the file of a segment that is complete, and its header.
+func (s *building) encode() ([]byte, header) {
 	all := make([]uint64, 0, len(s.terms)) // a term, then a place
 	from := uint32(0)
 	for place, end := range s.ends {
@@ -151,7 +151,7 @@ func (s *building) encode() []byte {
 		b = le.AppendUint32(b, uint32(p))
 	}
 	le.PutUint32(b[44:], checksum(b))
-	return b
+	return b, h
 }
 
 // checksum is that of a whole file.
@@ -177,11 +177,7 @@ var errDamaged = errors.New("is damaged")
 // openComplete reads a file and checks it.
 func openComplete(path string) (*complete, error) {
 	s := &complete{path: path}
-	if err := s.open(); err != nil {
-		return nil, err
-	}
-	defer s.close()
-	b, err := io.ReadAll(s.file)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package iam
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"net/url"
 	"slices"
@@ -109,12 +108,10 @@ func newPage(marker *string, items *int32) (*page, error) {
 		p.max = min(int(*items), maxItems)
 	}
 	if marker != nil {
-		raw, err := base64.RawURLEncoding.DecodeString(*marker)
-		after, ok := strings.CutPrefix(string(raw), "1:")
-		if err != nil || !ok || after == "" {
+		var ok bool
+		if p.after, ok = api.ParseMarker(*marker); !ok {
 			return nil, invalid("Invalid Marker. Use the Marker of the previous answer unchanged.")
 		}
-		p.after = after
 	}
 	return p, nil
 }
@@ -137,7 +134,7 @@ func (p *page) next() (bool, *string) {
 	if !p.more {
 		return false, nil
 	}
-	return true, aws.String(base64.RawURLEncoding.EncodeToString([]byte("1:" + p.last)))
+	return true, api.Marker(p.last)
 }
 
 // list is a page of names that are all at hand, in any order.

@@ -7,9 +7,10 @@ import (
 
 // Segment is a file of a journal.
 type Segment struct {
-	Path string
-	Used int64 // bytes that hold whole groups
-	Size int64 // bytes of the file; those behind Used are zero in a copy
+	Path  string
+	First uint64 // number of its first record
+	Used  int64  // bytes that hold whole groups
+	Size  int64  // bytes of the file; those behind Used are zero in a copy
 }
 
 // Segments are the files of the journal in dir, oldest first. What they hold up
@@ -33,7 +34,7 @@ func Segments(dir string) ([]Segment, error) {
 	// From the newest to the oldest: each says where the one before it ends. That
 	// one may get its end mark and be cut at any moment, so until it has, only
 	// what is in front of the mark is counted.
-	out := []Segment{{Path: r.at.path, Used: r.at.pos, Size: r.at.head.size}}
+	out := []Segment{{Path: r.at.path, First: r.at.head.first, Used: r.at.pos, Size: r.at.head.size}}
 	end := r.at.head.prev.end
 	i, _ := slices.BinarySearch(firsts, r.at.head.first)
 	for _, first := range slices.Backward(firsts[:i]) {
@@ -46,7 +47,7 @@ func Segments(dir string) ([]Segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := Segment{Path: c.path, Used: end, Size: c.head.size}
+		s := Segment{Path: c.path, First: first, Used: end, Size: c.head.size}
 		if size == end+sector {
 			s.Used, s.Size = size, size
 		}

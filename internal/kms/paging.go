@@ -1,11 +1,7 @@
 package kms
 
 import (
-	"encoding/base64"
-	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-
+	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/awserr"
 )
 
@@ -18,9 +14,6 @@ type page struct {
 	more  bool
 }
 
-// markerPrefix tells the markers of this version.
-const markerPrefix = "1:"
-
 // newPage reads Limit (initial when left out, at most highest) and Marker.
 func newPage(limit *int32, marker *string, initial, highest int) (*page, error) {
 	p := &page{limit: initial}
@@ -31,12 +24,10 @@ func newPage(limit *int32, marker *string, initial, highest int) (*page, error) 
 		p.limit = int(*limit)
 	}
 	if marker != nil {
-		raw, err := base64.RawURLEncoding.DecodeString(*marker)
-		after, ok := strings.CutPrefix(string(raw), markerPrefix)
-		if err != nil || !ok || after == "" {
+		var ok bool
+		if p.after, ok = api.ParseMarker(*marker); !ok {
 			return nil, awserr.New(awserr.InvalidMarker, "Could not deserialize marker. Use the NextMarker of the previous answer unchanged.")
 		}
-		p.after = after
 	}
 	return p, nil
 }
@@ -52,7 +43,7 @@ func (p *page) next() (*string, bool) {
 	if !p.more {
 		return nil, false
 	}
-	return aws.String(base64.RawURLEncoding.EncodeToString([]byte(markerPrefix + p.last))), true
+	return api.Marker(p.last), true
 }
 
 // tooLarge and tooSmall are AWS's words for a number out of range, for ranges

@@ -1,11 +1,9 @@
 package organizations
 
 import (
-	"encoding/base64"
 	"errors"
-	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/kagimori/kagimori/internal/api"
 )
 
 // page collects one page of a list.
@@ -20,9 +18,6 @@ type page[T any] struct {
 // errPageFull ends a listing whose page is full.
 var errPageFull = errors.New("page full")
 
-// tokenPrefix tells the tokens of this version.
-const tokenPrefix = "1:"
-
 // highest is the largest MaxResults, and what stands for one that was left out.
 const highest = 20
 
@@ -33,12 +28,10 @@ func newPage[T any](limit *int32, token *string) (*page[T], error) {
 		p.limit = int(*limit)
 	}
 	if token != nil {
-		raw, err := base64.RawURLEncoding.DecodeString(*token)
-		after, ok := strings.CutPrefix(string(raw), tokenPrefix)
-		if err != nil || !ok || after == "" {
+		var ok bool
+		if p.after, ok = api.ParseMarker(*token); !ok {
 			return nil, invalid("INVALID_NEXT_TOKEN", "You provided an invalid NextToken. Use the NextToken of the previous answer unchanged.")
 		}
-		p.after = after
 	}
 	return p, nil
 }
@@ -58,7 +51,7 @@ func (p *page[T]) next() *string {
 	if !p.more {
 		return nil
 	}
-	return aws.String(base64.RawURLEncoding.EncodeToString([]byte(tokenPrefix + p.last)))
+	return api.Marker(p.last)
 }
 
 // ended is the error of a listing that may have ended with a full page.
