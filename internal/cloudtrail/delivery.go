@@ -375,8 +375,9 @@ func (c *courier) note(fn func(*status)) {
 
 // load is what goes into one log file.
 type load struct {
-	first          uint64 // number of the first record
-	records        []byte // with commas between
+	first          uint64    // number of the first record
+	begin          time.Time // when it was made, which is after oldest where the clock was put back
+	records        []byte    // with commas between
 	oldest, newest time.Time
 }
 
@@ -403,7 +404,7 @@ func (c *courier) deliver(ctx context.Context, t *trail, st *stateRecord, last u
 		from := source(event.Account + "/" + event.Region)
 		l := loads[from]
 		if l == nil {
-			l = &load{first: e.Seq, oldest: event.Time, newest: event.Time}
+			l = &load{first: e.Seq, begin: event.Time, oldest: event.Time, newest: event.Time}
 			loads[from] = l
 		} else {
 			l.records = append(l.records, ',')
@@ -464,11 +465,11 @@ func (c *courier) folder(ctx context.Context, t *trail, from source, kind string
 	return path.Join(t.Prefix, "AWSLogs", organization, account, kind, region, day.UTC().Format("2006/01/02")), nil
 }
 
-// putLog delivers a log file. Its name follows from what is in it, so that another try has
-// the same one.
+// putLog delivers a log file. Its name follows from its first record alone, so that another
+// try, which may find more records, has the same one.
 // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-find-log-files.html
 func (c *courier) putLog(ctx context.Context, t *trail, from source, l *load) (*file, error) {
-	folder, err := c.folder(ctx, t, from, "CloudTrail", l.oldest)
+	folder, err := c.folder(ctx, t, from, "CloudTrail", l.begin)
 	if err != nil {
 		return nil, err
 	}
@@ -477,7 +478,7 @@ func (c *courier) putLog(ctx context.Context, t *trail, from source, l *load) (*
 	content := slices.Concat([]byte(`{"Records":[`), l.records, []byte(`]}`))
 	hash := sha256.Sum256(content)
 	f := &file{Bucket: t.Bucket, Hash: hex.EncodeToString(hash[:]), Oldest: l.oldest, Newest: l.newest,
-		Key: path.Join(folder, fmt.Sprintf("%s_CloudTrail_%s_%s_%s.json.gz", path.Clean(account), region, l.oldest.UTC().Format("20060102T1504Z"), base32.StdEncoding.EncodeToString(unique[:10])))}
+		Key: path.Join(folder, fmt.Sprintf("%s_CloudTrail_%s_%s_%s.json.gz", path.Clean(account), region, l.begin.UTC().Format("20060102T1504Z"), base32.StdEncoding.EncodeToString(unique[:10])))}
 	if err := c.put(ctx, f.Bucket, f.Key, content, nil); err != nil {
 		return nil, err
 	}
