@@ -23,6 +23,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -204,7 +205,8 @@ func (c Caller) Retrieve(context.Context) (aws.Credentials, error) { return c.cr
 
 // KMS is a client in a Region.
 func (c Caller) KMS(region string) *kms.Client {
-	return kms.New(kms.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+	return kms.New(kms.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: new(httpClient)})
 }
 
 // Through is a client whose calls a service makes for the caller, as AWS's services
@@ -239,22 +241,40 @@ func (p inProcess) Do(r *http.Request) (*http.Response, error) {
 
 // IAM is a client of IAM, which is the same in all Regions.
 func (c Caller) IAM() *iam.Client {
-	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+	return iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: new(httpClient)})
 }
 
 // STS is a client of STS.
 func (c Caller) STS() *sts.Client {
-	return sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+	return sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: new(httpClient)})
 }
 
 // Organizations is a client of Organizations, for the management account.
 func (c Caller) Organizations() *organizations.Client {
-	return organizations.New(organizations.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+	return organizations.New(organizations.Options{Region: "us-east-1", BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: new(httpClient)})
 }
 
 // CloudTrail is a client of CloudTrail in a Region.
 func (c Caller) CloudTrail(region string) *cloudtrail.Client {
-	return cloudtrail.New(cloudtrail.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer()})
+	return cloudtrail.New(cloudtrail.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: new(httpClient)})
+}
+
+// httpClient is the SDK's own, for requests whose bodies cannot write themselves:
+// smithy-go's bodies answer that with an error once the header of the answer is here
+// (as of v1.28.9), upon which net/http closes the connection under the rest of a long
+// answer. The SDK's retries would hide it; these clients have none.
+type httpClient struct{ awshttp.BuildableClient }
+
+// Do implements the SDK's HTTPClient.
+func (c *httpClient) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return c.BuildableClient.Do(r)
 }
 
 // AssumeRole calls as a session of a role that this caller may assume. It fails

@@ -80,17 +80,16 @@ if status != 0 or said.count("\tvalid") != 1 + len(logs):
     sys.exit(f"validate-logs in this process: {status}\n{said}")
 
 # Each change is found: bytes of the log file and of the digest, which lie in files of the
-# server, and files that are gone or in another place.
-tried = 0
-for key, step in [(logs[0], 67), (digest, 23)]:
+# server, and files that are gone or in another place. Twenty bytes of each are tried, as how
+# long a log file is depends on where the delivery was split.
+for key in [logs[0], digest]:
     path = os.path.join(folder, "audit", key)
     original = open(path, "rb").read()
-    for i in range(10, len(original), step):  # the first ten are gzip's header, which says nothing
+    for i in range(10, len(original), (len(original) - 10) // 20):  # the first ten are gzip's header, which says nothing
         changed = bytearray(original)
         changed[i] ^= 1
         open(path, "wb").write(changed)
         status, said = validated()
-        tried += 1
         if status == 0 or "INVALID" not in said:
             sys.exit(f"byte {i} of {key} was changed, and validate-logs says:\n{said}")
     open(path, "wb").write(original)
@@ -104,8 +103,8 @@ for key, step in [(logs[0], 67), (digest, 23)]:
         sys.exit(f"{key} is gone, and validate-logs says:\n{said}")
     os.rename(path + ".away", path)
 status, said = validated()
-if status != 0 or tried < 40:
-    sys.exit(f"all is as before, {tried} changes were tried, and validate-logs says:\n{said}")
+if status != 0:
+    sys.exit(f"all is as before, and validate-logs says:\n{said}")
 
 # A digest in the place of another.
 second = log(1)
