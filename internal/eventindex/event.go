@@ -3,7 +3,6 @@ package eventindex
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 	"time"
 )
 
@@ -25,68 +24,102 @@ type Event struct {
 type Resource struct{ Type, ARN string }
 
 // Parse reads an audit record: compact JSON, as package audit writes it. It is false for
-// anything else. It is done once for every record that there is, so it decodes no more
-// than it needs.
+// anything else.
 func Parse(record []byte) (*Event, bool) {
-	e := new(Event)
-	var kind, principal, at string
-	ok := members(record, func(name string, value []byte) {
-		switch name {
+	var v view
+	if !v.parse(record) {
+		return nil, false
+	}
+	return v.event(), true
+}
+
+// view is an Event whose texts lie in its record. It is made of every record that there is,
+// so one view serves for all of them, and leaves no garbage.
+type view struct {
+	account, region, id, name, source, username, accessKeyID []byte
+
+	readOnly  bool
+	resources []struct{ kind, arn []byte }
+	unix      int64  // time, in seconds
+	at        string // the eventTime that says it
+}
+
+// parse makes v the view of a record; it is false, and v nothing, if that is no event.
+func (v *view) parse(record []byte) bool {
+	*v = view{resources: v.resources[:0], unix: v.unix, at: v.at}
+	var kind, principal, at []byte
+	ok := members(record, func(name, value []byte) {
+		switch string(name) {
 		case "recipientAccountId":
-			e.Account = text(value)
+			v.account = text(value)
 		case "awsRegion":
-			e.Region = text(value)
+			v.region = text(value)
 		case "eventTime":
 			at = text(value)
 		case "eventID":
-			e.ID = text(value)
+			v.id = text(value)
 		case "eventName":
-			e.Name = text(value)
+			v.name = text(value)
 		case "eventSource":
-			e.Source = text(value)
+			v.source = text(value)
 		case "readOnly":
-			e.ReadOnly = string(value) == "true"
+			v.readOnly = string(value) == "true"
 		case "userIdentity":
-			members(value, func(name string, value []byte) {
-				switch name {
+			members(value, func(name, value []byte) {
+				switch string(name) {
 				case "type":
 					kind = text(value)
 				case "principalId":
 					principal = text(value)
 				case "userName":
-					e.Username = text(value)
+					v.username = text(value)
 				case "accessKeyId":
-					e.AccessKeyID = text(value)
+					v.accessKeyID = text(value)
 				}
 			})
 		case "resources":
 			items(value, func(item []byte) {
-				var r Resource
-				members(item, func(name string, value []byte) {
-					switch name {
+				var r struct{ kind, arn []byte }
+				members(item, func(name, value []byte) {
+					switch string(name) {
 					case "type":
-						r.Type = text(value)
+						r.kind = text(value)
 					case "ARN":
-						r.ARN = text(value)
+						r.arn = text(value)
 					}
 				})
-				e.Resources = append(e.Resources, r)
+				v.resources = append(v.resources, r)
 			})
 		}
 	})
-	switch kind {
+	switch string(kind) {
 	case "Root":
-		e.Username = "root"
+		v.username = []byte("root")
 	case "AssumedRole":
-		_, e.Username, _ = strings.Cut(principal, ":")
+		_, v.username, _ = bytes.Cut(principal, []byte(":"))
 	}
-	var err error
-	e.Time, err = time.Parse(time.RFC3339, at)
-	return e, ok && err == nil && e.ID != ""
+	if string(at) != v.at { // many events have the time of the one before
+		t, err := time.Parse(time.RFC3339, string(at))
+		if err != nil {
+			return false
+		}
+		v.unix, v.at = t.Unix(), string(at)
+	}
+	return ok && len(at) > 0 && len(v.id) > 0
+}
+
+// event is what v shows, with memory of its own.
+func (v *view) event() *Event {
+	e := &Event{Account: string(v.account), Region: string(v.region), Time: time.Unix(v.unix, 0).UTC(), ID: string(v.id), Name: string(v.name),
+		Source: string(v.source), ReadOnly: v.readOnly, Username: string(v.username), AccessKeyID: string(v.accessKeyID)}
+	for _, r := range v.resources {
+		e.Resources = append(e.Resources, Resource{string(r.kind), string(r.arn)})
+	}
+	return e
 }
 
 // members gives each member of a compact JSON object to f. It is false if b is none.
-func members(b []byte, f func(name string, value []byte)) bool {
+func members(b []byte, f func(name, value []byte)) bool {
 	return each(b, '{', '}', func(b []byte) int {
 		if b[0] != '"' {
 			return -1
@@ -99,7 +132,7 @@ func members(b []byte, f func(name string, value []byte)) bool {
 		if v <= 0 {
 			return -1
 		}
-		f(string(b[1:n-1]), b[n+1:][:v])
+		f(b[1:n-1], b[n+1:][:v])
 		return n + 1 + v
 	})
 }
@@ -188,17 +221,17 @@ func stringLen(b []byte) int {
 	}
 }
 
-// text is the value of a JSON string, "" for anything else.
-func text(value []byte) string {
+// text is the value of a JSON string, nil for anything else.
+func text(value []byte) []byte {
 	if len(value) < 2 || value[0] != '"' {
-		return ""
+		return nil
 	}
 	if bytes.IndexByte(value, '\\') < 0 {
-		return string(value[1 : len(value)-1])
+		return value[1 : len(value)-1]
 	}
 	var s string
 	if json.Unmarshal(value, &s) != nil {
-		return ""
+		return nil
 	}
-	return s
+	return []byte(s)
 }

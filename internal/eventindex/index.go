@@ -7,6 +7,7 @@
 package eventindex
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,38 +43,45 @@ const (
 	AccessKeyID  Attribute = "AccessKeyId"
 )
 
-// eachAttribute gives all that an event can be found by to f.
-func eachAttribute(e *Event, f func(a Attribute, value string)) {
-	f(Any, "")
-	f(EventID, e.ID)
-	f(EventName, e.Name)
-	f(ReadOnly, strconv.FormatBool(e.ReadOnly))
-	f(EventSource, e.Source)
-	if e.Username != "" {
-		f(Username, e.Username)
+// each gives all that an event can be found by to f.
+func (v *view) each(f func(a Attribute, value []byte)) {
+	f(Any, nil)
+	f(EventID, v.id)
+	f(EventName, v.name)
+	f(ReadOnly, strconv.AppendBool(nil, v.readOnly))
+	f(EventSource, v.source)
+	if len(v.username) > 0 {
+		f(Username, v.username)
 	}
-	if e.AccessKeyID != "" {
-		f(AccessKeyID, e.AccessKeyID)
+	if len(v.accessKeyID) > 0 {
+		f(AccessKeyID, v.accessKeyID)
 	}
-	for i, r := range e.Resources {
-		if i == 0 || e.Resources[0].Type != r.Type {
-			f(ResourceType, r.Type)
+	for i, r := range v.resources {
+		if i == 0 || !bytes.Equal(v.resources[0].kind, r.kind) {
+			f(ResourceType, r.kind)
 		}
-		f(ResourceName, r.ARN)
+		f(ResourceName, r.arn)
 	}
 }
 
-// hasher makes terms, in memory that it keeps.
-type hasher []byte
+// hasher makes terms, in memory that it keeps. A term stands for a value of an attribute in
+// an account and Region: it is the CRC-32C of them all. Others may have the same: whoever
+// finds a record by it looks into the record.
+type hasher struct {
+	place uint32 // that of the account and the Region
+	b     []byte
+}
 
-// term stands for a value of an attribute in an account and Region: the CRC-32C of them all.
-// Others may have the same: whoever finds a record by it looks into the record.
-func (h *hasher) term(account, region string, a Attribute, value string) uint32 {
-	b := append(append((*h)[:0], account...), 0)
-	b = append(append(b, region...), 0)
-	b = append(append(b, a...), 0)
-	*h = append(b, value...)
-	return crc32.Checksum(*h, castagnoli)
+// of sets the account and the Region.
+func (h *hasher) of(account, region []byte) {
+	h.b = append(append(append(append(h.b[:0], account...), 0), region...), 0)
+	h.place = crc32.Checksum(h.b, castagnoli)
+}
+
+// term is that of a value there.
+func (h *hasher) term(a Attribute, value []byte) uint32 {
+	h.b = append(append(append(h.b[:0], a...), 0), value...)
+	return crc32.Update(h.place, castagnoli, h.b)
 }
 
 // Config is what an Index is made of.
@@ -155,6 +163,7 @@ func (x *Index) follow() error {
 	if err != nil {
 		return err
 	}
+	var v view
 	for e, err := range journal.ReadDurable(x.cfg.JournalDir, from, x.cfg.LastSeq, x.rest) {
 		if err != nil {
 			return err
@@ -164,8 +173,8 @@ func (x *Index) follow() error {
 				return err
 			}
 		}
-		event, ok := Parse(e.Record)
-		if !ok {
+		event := &v
+		if !v.parse(e.Record) {
 			event = nil
 		}
 		x.mu.Lock()
@@ -349,7 +358,10 @@ func (x *Index) findIn(ctx context.Context, s segment, lock sync.Locker, q *Quer
 		offset int64
 	}
 	const most = 64 // at a time
-	term := new(hasher).term(q.Account, q.Region, q.Attribute, q.Value)
+	var hasher hasher
+	hasher.of([]byte(q.Account), []byte(q.Region))
+	term := hasher.term(q.Attribute, []byte(q.Value))
+	var v view
 	from, to := q.From.Unix(), q.To.Unix()
 	before := uint32(1<<32 - 1)
 	for {
@@ -387,8 +399,10 @@ func (x *Index) findIn(ctx context.Context, s segment, lock sync.Locker, q *Quer
 			if err != nil {
 				return false, err
 			}
-			e, ok := Parse(record)
-			if ok && e.has(q) && !f(Found{e, b.seq, slices.Clone(record)}) {
+			if !v.parse(record) || !v.has(q) {
+				continue
+			}
+			if !f(Found{v.event(), b.seq, slices.Clone(record)}) {
 				return false, nil
 			}
 		}
@@ -399,8 +413,8 @@ func (x *Index) findIn(ctx context.Context, s segment, lock sync.Locker, q *Quer
 }
 
 // has tells whether an event is what is looked for.
-func (e *Event) has(q *Query) bool {
+func (v *view) has(q *Query) bool {
 	has := false
-	eachAttribute(e, func(a Attribute, value string) { has = has || a == q.Attribute && value == q.Value })
-	return has && e.Account == q.Account && e.Region == q.Region
+	v.each(func(a Attribute, value []byte) { has = has || a == q.Attribute && string(value) == q.Value })
+	return has && string(v.account) == q.Account && string(v.region) == q.Region
 }

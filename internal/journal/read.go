@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -281,12 +282,16 @@ func (r *reader) end(what found) (more bool, err error) {
 	return true, nil
 }
 
-// pass yields the records of g. They get memory of their own.
+// pass yields the records of g.
 func (r *reader) pass(g group) bool {
 	if g.first+uint64(g.count) <= r.from {
 		return true
 	}
-	g.records = append([]byte(nil), g.records...)
+	if r.durable == nil {
+		g.records = slices.Clone(g.records)
+	} else {
+		runtime.Gosched()
+	}
 	return g.each(func(seq uint64, record []byte) bool {
 		return seq < r.from || r.yield(Entry{seq, record, Position{r.at.head.first, g.at}}, nil)
 	})
