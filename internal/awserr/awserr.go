@@ -371,4 +371,8 @@ var statuses = map[string]int{
 	TrailAlreadyExists:            400,
 	TrailNotFound:                 400,
 	InvalidEventCategory:          400,
+
+	InternalException:   500,
+	InvalidEventPattern: 400,
+	ResourceNotFound:    400,
 }

@@ -144,7 +144,7 @@ func (d *decoder) value(s *shape, v reflect.Value) error {
 	case list:
 		return d.list(s, v)
 	case mapping:
-		return d.mapping(v)
+		return d.mapping(s, v)
 	case structure:
 		return d.members(s, v)
 	}
@@ -261,8 +261,8 @@ func (d *decoder) list(s *shape, v reflect.Value) error {
 	return err
 }
 
-// mapping reads an object into the map v. KMS constrains neither names nor values.
-func (d *decoder) mapping(v reflect.Value) error {
+// mapping reads an object into the map v, whose keys and values are texts.
+func (d *decoder) mapping(s *shape, v reflect.Value) error {
 	if _, err := d.json.ReadToken(); err != nil {
 		return err
 	}
@@ -275,24 +275,22 @@ func (d *decoder) mapping(v reflect.Value) error {
 			return err
 		}
 		key := string(unquote(name))
+		d.check(s.key, int64(utf8.RuneCountInString(key)), key)
+		d.enter(mark, truncate(key))
 		if d.json.PeekKind() == 'n' { // as in a list
-			d.enter(mark, truncate(key))
 			d.missing()
-			d.path = d.path[:mark]
-			if err := d.skip(); err != nil {
-				return err
-			}
-			continue
+			err = d.skip()
+		} else {
+			var value string
+			err = d.value(s.item, reflect.ValueOf(&value).Elem())
+			m[key] = value
 		}
-		if err := d.expect(text); err != nil {
-			return err
-		}
-		value, err := d.json.ReadValue()
 		if err != nil {
 			return err
 		}
-		m[key] = string(unquote(value))
+		d.path = d.path[:mark]
 	}
+	d.check(s, int64(len(m)), "")
 	_, err := d.json.ReadToken() // }
 	return err
 }

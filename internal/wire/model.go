@@ -16,6 +16,7 @@ import (
 //go:generate go run ./modelgen $BOTOCORE/sts/2011-06-15/service-2.json sts.json
 //go:generate go run ./modelgen $BOTOCORE/organizations/2016-11-28/service-2.json organizations.json
 //go:generate go run ./modelgen $BOTOCORE/cloudtrail/2013-11-01/service-2.json cloudtrail.json
+//go:generate go run ./modelgen $BOTOCORE/events/2015-10-07/service-2.json eventbridge.json
 var (
 	//go:embed kms.json
 	kmsModel []byte
@@ -27,6 +28,8 @@ var (
 	organizationsModel []byte
 	//go:embed cloudtrail.json
 	cloudTrailModel []byte
+	//go:embed eventbridge.json
+	eventBridgeModel []byte
 )
 
 // model is the content of kms.json and its like.
@@ -47,7 +50,8 @@ type constraint struct {
 	Range    *[2]int64
 	Pattern  string
 	Enum     []string
-	Item     string            // shape of a list's items
+	Item     string            // shape of a list's items, or a map's values
+	Key      string            // shape of a map's keys
 	Members  map[string]string // member name to shape
 	Required []string          // member names
 }
@@ -63,6 +67,7 @@ var models = map[string]*model{
 	"sts":           newModel(stsModel),
 	"organizations": newModel(organizationsModel),
 	"cloudtrail":    newModel(cloudTrailModel),
+	"eventbridge":   newModel(eventBridgeModel),
 }
 
 // noModel is that of types which are not the SDK's: records have such.

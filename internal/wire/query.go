@@ -320,6 +320,7 @@ func (d *formDecoder) mapping(s *shape, v reflect.Value, params []param, at int)
 		if v.MapIndex(key).IsValid() {
 			return serialization("The map at " + truncate(group[0].name) + " has the key " + truncate(group[0].value) + " twice.")
 		}
+		d.check(s.key, int64(utf8.RuneCountInString(group[0].value)), group[0].value)
 		d.enter(mark, truncate(group[0].value))
 		if err := d.value(s.item, value, group[1:], begin+len("value")+1); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/kagimori/kagimori/internal/awserr"
@@ -20,6 +21,7 @@ type Service struct {
 	// KMS lack some of AWS's, which Lookup knows to be unsupported.
 	Operations []*Operation
 
+	sdk       string // the SDK's package, if it is not called Name
 	docs      string // folder of AWS's documentation
 	target    string // JSON: what X-Amz-Target begins with, TrentService.
 	version   string // Query: 2010-05-08
@@ -55,9 +57,12 @@ var (
 
 	// CloudTrail is version 2013-11-01, as far as it is about trails and looking up events.
 	CloudTrail = &Service{Name: "cloudtrail", Title: "AWS CloudTrail", docs: "awscloudtrail", target: "CloudTrail_20131101."}
+	// EventBridge is version 2015-10-07, as far as it is about rules, targets and events.
+	EventBridge = &Service{Name: "events", Title: "Amazon EventBridge", sdk: "eventbridge", docs: "eventbridge", target: "AWSEvents.",
+		own: map[string]string{awserr.KMSInternal: awserr.InternalException}}
 
 	// Services are all of them.
-	Services = []*Service{KMS, IAM, STS, Organizations, CloudTrail}
+	Services = []*Service{KMS, IAM, STS, Organizations, CloudTrail, EventBridge}
 )
 
 // These answer requests that name no service, in either protocol.
@@ -73,7 +78,7 @@ const faults = "http://webservices.amazon.com/AWSFault/2005-15-09"
 var byTarget = map[string]*Operation{}
 
 func init() {
-	for s, rows := range map[*Service][]row{KMS: kmsOperations, IAM: iamOperations, STS: stsOperations, Organizations: organizationsOperations, CloudTrail: cloudTrailOperations} {
+	for s, rows := range map[*Service][]row{KMS: kmsOperations, IAM: iamOperations, STS: stsOperations, Organizations: organizationsOperations, CloudTrail: cloudTrailOperations, EventBridge: eventBridgeOperations} {
 		s.Operations = newOperations(s, rows)
 		s.byName = map[string]*Operation{}
 		for _, op := range s.Operations {
@@ -92,7 +97,7 @@ func init() {
 	}
 }
 
-func (s *Service) model() *model { return models[s.Name] }
+func (s *Service) model() *model { return models[cmp.Or(s.sdk, s.Name)] }
 
 // ServiceNamed is the service with that signing name, nil if there is none.
 func ServiceNamed(name string) *Service {

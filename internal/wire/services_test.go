@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
@@ -25,7 +26,8 @@ import (
 )
 
 // tables are the operations as they are written down.
-var tables = map[*Service][]row{KMS: kmsOperations, IAM: iamOperations, STS: stsOperations, Organizations: organizationsOperations}
+var tables = map[*Service][]row{KMS: kmsOperations, IAM: iamOperations, STS: stsOperations, Organizations: organizationsOperations,
+	CloudTrail: cloudTrailOperations, EventBridge: eventBridgeOperations}
 
 // plainFilling has whole seconds, which is all that XML answers have.
 var plainFilling = filling{
@@ -57,7 +59,7 @@ func clients(t *testing.T, handler http.HandlerFunc) map[*Service]any {
 		}),
 	}
 	return map[*Service]any{KMS: kms.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg), STS: sts.NewFromConfig(cfg),
-		Organizations: organizations.NewFromConfig(cfg), CloudTrail: cloudtrail.NewFromConfig(cfg)}
+		Organizations: organizations.NewFromConfig(cfg), CloudTrail: cloudtrail.NewFromConfig(cfg), EventBridge: eventbridge.NewFromConfig(cfg)}
 }
 
 // whole reads an answer to its end before the SDK has it. The SDK closes the request's

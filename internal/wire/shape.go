@@ -39,6 +39,7 @@ type shape struct {
 
 	rule    *rule          // nil if there is nothing to check
 	item    *shape         // of a list, or the values of a mapping
+	key     *shape         // of a mapping
 	members []member       // of a structure, in the order of the Go type, or of a union
 	byName  map[string]int // index into members
 }
@@ -114,7 +115,8 @@ func newShape(t reflect.Type, m *model, constraints string, secret bool) *shape 
 		s.item = newShape(s.typ.Elem(), m, facts.Item, secret)
 	case k == reflect.Map && s.typ.Key().Kind() == reflect.String:
 		s.kind = mapping
-		s.item = newShape(s.typ.Elem(), m, "", secret) // no model constrains one
+		s.item = newShape(s.typ.Elem(), m, facts.Item, secret)
+		s.key = newShape(s.typ.Key(), m, facts.Key, secret)
 	case unions[s.typ] != nil:
 		s.kind = union
 		s.addVariants(m, constraints)
@@ -217,6 +219,8 @@ var (
 		// An account alias: no hyphen at an end, nor two together. Its length is
 		// checked beside it.
 		`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: `[a-z0-9]+(-[a-z0-9]+)*`,
+		// Not blank.
+		`^(?!\s*$).+`: `.*[^\s\x0B].*`,
 	}
 )
 

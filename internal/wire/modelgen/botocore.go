@@ -46,12 +46,6 @@ func fromServiceModel(text []byte) (*model, error) {
 		if op.Input != nil {
 			row.Input = op.Input.Shape
 			goNames[row.Input] = name + "Input"
-			// The decoder would have to learn the constraints of a map's keys and values.
-			// No operation that is supported has one; of the others the name is enough.
-			if from.hasMap(row.Input, map[string]bool{}) {
-				to.operations[name] = operation{NoBody: row.NoBody}
-				continue
-			}
 			from.add(to.shapes, row.Input)
 		}
 		if op.Output != nil {
@@ -105,30 +99,14 @@ func (m *serviceModel) add(shapes map[string]shape, name string) {
 	case "list":
 		to.Item = from.Member.Shape
 		within = []string{to.Item}
+	case "map":
+		to.Key, to.Item = from.Key.Shape, from.Value.Shape
+		within = []string{to.Key, to.Item}
 	}
 	shapes[name] = to
 	for _, other := range within {
 		m.add(shapes, other)
 	}
-}
-
-// hasMap tells whether there is a map within the named shape. seen holds those that were
-// looked at.
-func (m *serviceModel) hasMap(name string, seen map[string]bool) bool {
-	if seen[name] {
-		return false
-	}
-	seen[name] = true
-	s := m.Shapes[name]
-	if s.Type == "map" || s.Type == "list" && m.hasMap(s.Member.Shape, seen) {
-		return true
-	}
-	for _, ref := range s.Members {
-		if m.hasMap(ref.Shape, seen) {
-			return true
-		}
-	}
-	return false
 }
 
 // exported is the name that the SDK has for a name of the model.

@@ -8,7 +8,7 @@
 // service model of KMS (2014-11-01) has them. BOTOCORE is the data folder of
 // botocore (Apache License 2.0), which test/setup installs:
 // test/.tools/python/lib/python3.11/site-packages/awscli/botocore/data. It holds the
-// service models of IAM, STS, Organizations and CloudTrail.
+// service models of the other services.
 //
 // Constraints belong to shapes, so the output names each shape once, one to a line.
 package main
@@ -56,7 +56,8 @@ type shape struct {
 	Range    *[2]int64         `json:"range,omitempty"`
 	Pattern  string            `json:"pattern,omitempty"`
 	Enum     []string          `json:"enum,omitempty"`
-	Item     string            `json:"item,omitempty"`
+	Item     string            `json:"item,omitempty"` // of a list, or the values of a map
+	Key      string            `json:"key,omitempty"`  // of a map
 	Members  map[string]string `json:"members,omitempty"`
 	Required []string          `json:"required,omitempty"`
 }
