@@ -10,14 +10,12 @@
 package kagimoritest
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
@@ -35,6 +34,7 @@ import (
 	"github.com/kagimori/kagimori/internal/buckets"
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/events"
 	ids "github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/journal"
 	kmsapi "github.com/kagimori/kagimori/internal/kms"
@@ -58,6 +58,7 @@ type Server struct {
 
 	attestation *attestation.Verifier
 	buckets     buckets.Buckets
+	targets     *events.Targets
 	stop        context.CancelFunc
 	done        chan error
 }
@@ -85,6 +86,18 @@ func Buckets(where string) Option {
 		s.t.Helper()
 		var err error
 		if s.buckets, err = buckets.Open(context.Background(), where, ""); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// EventTargets has the webhooks and commands of a file as targets of rules, as the setting
+// event-targets does.
+func EventTargets(file string) Option {
+	return func(s *Server) {
+		s.t.Helper()
+		var err error
+		if s.targets, err = events.LoadTargets(file); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -133,7 +146,7 @@ func (s *Server) Open() {
 	s.srv, err = server.New(ctx, server.Options{
 		Data: s.data, Clock: s.clock, Log: log, MaxConnections: 1000,
 		ReadHeaderTimeout: 10 * time.Second, BodyTimeout: 30 * time.Second, IdleTimeout: time.Minute, DrainTimeout: 10 * time.Second,
-		Quotas: kmsapi.AWSQuotas(), Attestation: s.attestation, Buckets: s.buckets,
+		Quotas: kmsapi.AWSQuotas(), Attestation: s.attestation, Buckets: s.buckets, EventTargets: s.targets,
 	})
 	fatal(err)
 	ln, err := net.Listen("tcp", s.addr)
@@ -214,29 +227,14 @@ func (c Caller) KMS(region string) *kms.Client {
 // volume. It makes kms:ViaService ec2.REGION.amazonaws.com.
 func (c Caller) Through(service, region string) *kms.Client {
 	return kms.New(kms.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
-		HTTPClient: inProcess{c.server.srv.Forwarded(service)}})
+		HTTPClient: server.InProcess{Handler: c.server.srv.Forwarded(service)}})
 }
 
 // Service is a client of a service that calls for itself, on account of the
 // resource of an ARN, as the grantees of grants for services do.
 func (s *Server) Service(service, region, sourceARN, sourceAccount string) *kms.Client {
 	return kms.New(kms.Options{Region: region, BaseEndpoint: &s.Endpoint, Retryer: aws.NopRetryer{}, Credentials: aws.AnonymousCredentials{},
-		HTTPClient: inProcess{s.srv.AsService(service, region, sourceARN, sourceAccount)}})
-}
-
-// inProcess hands requests to a handler.
-type inProcess struct{ handler http.Handler }
-
-// Do implements the SDK's HTTPClient.
-func (p inProcess) Do(r *http.Request) (*http.Response, error) {
-	in := r.Clone(r.Context())
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
-	in.RequestURI, in.Host = r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host)
-	rec := httptest.NewRecorder()
-	p.handler.ServeHTTP(rec, in)
-	return rec.Result(), nil
+		HTTPClient: server.InProcess{Handler: s.srv.AsService(service, region, sourceARN, sourceAccount)}})
 }
 
 // IAM is a client of IAM, which is the same in all Regions.
@@ -260,6 +258,12 @@ func (c Caller) Organizations() *organizations.Client {
 // CloudTrail is a client of CloudTrail in a Region.
 func (c Caller) CloudTrail(region string) *cloudtrail.Client {
 	return cloudtrail.New(cloudtrail.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
+		HTTPClient: new(httpClient)})
+}
+
+// EventBridge is a client of EventBridge in a Region.
+func (c Caller) EventBridge(region string) *eventbridge.Client {
+	return eventbridge.New(eventbridge.Options{Region: region, BaseEndpoint: &c.server.Endpoint, Retryer: aws.NopRetryer{}, Credentials: c, HTTPSignerV4: c.signer(),
 		HTTPClient: new(httpClient)})
 }
 

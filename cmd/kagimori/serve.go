@@ -19,6 +19,7 @@ import (
 	"github.com/kagimori/kagimori/internal/cli"
 	"github.com/kagimori/kagimori/internal/config"
 	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/events"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/kms"
 	"github.com/kagimori/kagimori/internal/localca"
@@ -93,6 +94,10 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 			return fmt.Errorf("buckets: %w", err)
 		}
 	}
+	targets, err := events.LoadTargets(cfg.EventTargets)
+	if err != nil {
+		return fmt.Errorf("event-targets: %w", err)
+	}
 	// The port is taken first: a folder is not made for a server that cannot run.
 	listener, admin, err := listen(cfg)
 	if err != nil {
@@ -117,7 +122,7 @@ func serve(ctx context.Context, env *cli.Env, cfg *config.Config) (err error) {
 	srv, err := server.New(ctx, server.Options{
 		Data: data, Clock: env.Clock, Log: log, TLS: tlsConfig, MaxConnections: cfg.MaxConnections,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout, BodyTimeout: cfg.BodyTimeout, IdleTimeout: cfg.IdleTimeout, DrainTimeout: cfg.DrainTimeout,
-		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas, Attestation: attestations, Buckets: where,
+		Quotas: quotas(cfg), RequestQuotas: cfg.RequestQuotas, Attestation: attestations, Buckets: where, EventTargets: targets,
 	})
 	if err != nil {
 		return err

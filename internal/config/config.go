@@ -46,6 +46,7 @@ type Config struct {
 	AttestationRoots   string
 	Buckets            string
 	BucketCredentials  string
+	EventTargets       string
 
 	// The first account's id and root credentials, from the environment only.
 	// Each is empty when it is to be made at random.
@@ -136,6 +137,9 @@ var settings = []setting{
 	{"bucket-credentials", "",
 		"`FILE` with the credentials for that server, in AWS's format; else they are found as AWS's SDKs find them",
 		func(c *Config) value { return &path{&c.BucketCredentials, optional} }},
+	{"event-targets", "",
+		"`FILE` with the webhooks and commands that rules of EventBridge can have as targets, in JSON",
+		func(c *Config) value { return &path{&c.EventTargets, optional} }},
 	{"log-format", "text",
 		"write the server's log as `text|json`",
 		func(c *Config) value { return &choice{&c.LogFormat, []string{"text", "json"}} }},

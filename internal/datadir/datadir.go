@@ -50,6 +50,7 @@ func RecoveryFile(dir string) string    { return filepath.Join(dir, "recovery.tx
 func CredentialsFile(dir string) string { return filepath.Join(dir, "credentials") }
 func JournalDir(dir string) string      { return filepath.Join(dir, "journal") }
 func IndexDir(dir string) string        { return filepath.Join(dir, "index") }
+func WebhookKeyFile(dir string) string  { return filepath.Join(dir, "webhook.pub") }
 func TransparencyDir(dir string) string { return filepath.Join(dir, "transparency") }
 
 // Options say how a folder is opened. The zero value of a field is its default.

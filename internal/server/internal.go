@@ -1,6 +1,9 @@
 package server
 
 import (
+	"bytes"
+	"cmp"
+	"io"
 	"net/http"
 	"strings"
 
@@ -49,3 +52,30 @@ func (o *origin) own(call *api.Call) {
 	call.Caller = api.Principal{Type: api.AWSService, ID: o.service, ARN: o.service}
 	call.Region, call.SourceARN, call.SourceAccount = o.region, o.sourceARN, o.sourceAccount
 }
+
+// InProcess hands the requests of one of the SDK's clients to a handler.
+type InProcess struct{ Handler http.Handler }
+
+// Do implements the SDK's HTTPClient.
+func (p InProcess) Do(r *http.Request) (*http.Response, error) {
+	in := r.Clone(r.Context())
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	in.RequestURI, in.Host = r.URL.RequestURI(), cmp.Or(r.Host, r.URL.Host)
+	a := &kept{header: http.Header{}, status: http.StatusOK}
+	p.Handler.ServeHTTP(a, in)
+	return &http.Response{StatusCode: a.status, Status: http.StatusText(a.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()), Request: r}, nil
+}
+
+// kept is a http.ResponseWriter that keeps what is written.
+type kept struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *kept) Header() http.Header         { return a.header }
+func (a *kept) WriteHeader(status int)      { a.status = status }
+func (a *kept) Write(b []byte) (int, error) { return a.body.Write(b) }

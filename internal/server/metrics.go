@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/kagimori/kagimori/internal/eventindex"
+	"github.com/kagimori/kagimori/internal/events"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/translog"
 	"github.com/kagimori/kagimori/internal/wire"
@@ -30,7 +31,7 @@ type operationMetrics struct {
 	seconds prometheus.Observer
 }
 
-func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, transparency *translog.Log, index *eventindex.Index) *metrics {
+func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, transparency *translog.Log, index *eventindex.Index, rules *events.Service) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), ops: map[*wire.Operation]operationMetrics{}}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "kagimori_calls_total", Help: "Calls by service, operation and result: Success or the error code.",
@@ -60,7 +61,17 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, t
 	counter := func(name, help string, value func(journal.Stats) float64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(stats()) })
 	}
+	delivery := func(result string, value func(events.Stats) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "kagimori_event_deliveries_total", Help: "Tries to deliver events to targets of rules, by result: Delivered, Retried, DeadLetter or Dropped.",
+			ConstLabels: prometheus.Labels{"result": result}}, func() float64 { return float64(value(rules.Stats())) })
+	}
 	m.registry.MustRegister(m.calls, seconds,
+		delivery("Delivered", func(s events.Stats) uint64 { return s.Delivered }),
+		delivery("Retried", func(s events.Stats) uint64 { return s.Retried }),
+		delivery("DeadLetter", func(s events.Stats) uint64 { return s.DeadLetters }),
+		delivery("Dropped", func(s events.Stats) uint64 { return s.Dropped }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "kagimori_event_deliveries_pending", Help: "Events that wait to be delivered to targets of rules."},
+			func() float64 { return float64(rules.Stats().Pending) }),
 		up("kagimori_journal_up", "1 while audit records can be written.", journalErr),
 		up("kagimori_store_up", "1 while changes can be stored.", storeErr),
 		up("kagimori_transparency_up", "1 while the transparency log agrees with the journal and is extended.", transparency.Err),

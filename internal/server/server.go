@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/api"
@@ -29,6 +30,7 @@ import (
 	"github.com/kagimori/kagimori/internal/clock"
 	"github.com/kagimori/kagimori/internal/cloudtrail"
 	"github.com/kagimori/kagimori/internal/datadir"
+	"github.com/kagimori/kagimori/internal/events"
 	"github.com/kagimori/kagimori/internal/iam"
 	"github.com/kagimori/kagimori/internal/keystore"
 	"github.com/kagimori/kagimori/internal/kms"
@@ -63,6 +65,8 @@ type Options struct {
 	RequestQuotas bool
 	// Buckets is where trails deliver to; nil: nowhere.
 	Buckets buckets.Buckets
+	// EventTargets are the webhooks and commands that rules can have as targets; nil: there are none.
+	EventTargets *events.Targets
 	// KeyStores reach what is behind custom key stores, by their type; nil: nothing.
 	KeyStores map[types.CustomKeyStoreType]keystore.Backend
 }
@@ -75,6 +79,7 @@ type Server struct {
 	opts     Options
 	kms      *kms.Service
 	trails   *cloudtrail.Service
+	events   *events.Service
 	pipeline *pipeline
 	metrics  *metrics
 	draining atomic.Bool
@@ -103,19 +108,32 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	}
 	trails := cloudtrail.New(cloudtrail.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Index: d.Index, JournalDir: d.JournalDir(),
 		Membership: principals.Membership, Management: management, Buckets: opts.Buckets, Clock: opts.Clock, Log: opts.Log})
+	if opts.EventTargets == nil {
+		opts.EventTargets = new(events.Targets)
+	}
+	rules := events.New(events.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, JournalDir: d.JournalDir(), Targets: opts.EventTargets,
+		WebhookKey: datadir.WebhookKeyFile(d.Path), Clock: opts.Clock, Log: opts.Log})
 	handlers := map[string]map[string]api.Handler{
 		wire.KMS.Name:           service.Handlers(),
 		wire.IAM.Name:           iam.New(iam.Config{Store: d.Store, Trail: d.Trail, Authorize: engine, Directory: principals.Directory, Membership: principals.Membership, Clock: opts.Clock}).Handlers(),
 		wire.STS.Name:           tokens.Handlers(),
 		wire.CloudTrail.Name:    trails.Handlers(),
+		wire.EventBridge.Name:   rules.Handlers(),
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
-	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency, d.Index)
+	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency, d.Index, rules)
 	s := &Server{
-		opts: opts, kms: service, trails: trails, metrics: m,
+		opts: opts, kms: service, trails: trails, events: rules, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
 	}
 	s.pipeline.message = tokens.EncodeAuthorizationMessage
+	rules.AsService = func(region, sourceARN, sourceAccount string) aws.HTTPClient {
+		return InProcess{s.AsService(events.Principal, region, sourceARN, sourceAccount)}
+	}
+	rules.Forwarded = InProcess{s.Forwarded(events.Principal)}
+	if err := rules.Start(ctx); err != nil {
+		return nil, err
+	}
 	service.Start()
 	trails.Start()
 	return s, nil
@@ -215,6 +233,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // Close ends the background work. The data folder stays open; it is its
 // opener's to close.
 func (s *Server) Close(ctx context.Context) {
+	s.events.Close()
 	s.trails.Close()
 	s.kms.Close(ctx)
 }

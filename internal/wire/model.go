@@ -116,6 +116,8 @@ var secrets = map[string]bool{
 	"TokenCode":           true,
 	"EncodedMessage":      true,
 	"DecodedMessage":      true,
+
+	"Detail": true, // of an event, whatever that is
 }
 
 // secret tells whether a member of the structure t is a secret.

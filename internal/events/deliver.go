@@ -1,0 +1,504 @@
+package events
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/google/uuid"
+
+	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/audit"
+	"github.com/kagimori/kagimori/internal/awserr"
+	"github.com/kagimori/kagimori/internal/store"
+)
+
+const (
+	// maxPending is how many deliveries can wait for a target. More are dropped, which is recorded.
+	maxPending = 10_000
+	// maxDead is how many dead letters of a target are kept.
+	maxDead = 1000
+	// parallel is how many deliveries to a target are under way at the same time.
+	parallel = 8
+	// maxBackoff is the longest time until a delivery is tried again.
+	maxBackoff = 10 * time.Minute
+
+	// What targets have that do not say otherwise.
+	// https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html
+	defaultRetries = 185
+	defaultAge     = 24 * time.Hour
+)
+
+// deliveryKind is of store records of deliveries: events that are on their way to a target.
+// Their id is that of the rule, of its target, and of the event.
+const deliveryKind = "event-delivery"
+
+// The indexes of deliveries: those to be tried, with the time, and those that were given up.
+const (
+	dueIndex  = "due"
+	deadIndex = "dead"
+)
+
+// targetPlace is where a target is.
+type targetPlace struct{ account, region, rule, id string }
+
+func (p targetPlace) rulePlace() store.Place {
+	return store.Place{Kind: ruleKind, Account: p.account, Region: p.region, ID: p.rule}
+}
+
+// index is what the values of its deliveries in the indexes begin with.
+func (p targetPlace) index() string {
+	return strings.Join([]string{p.account, p.region, p.rule, p.id, ""}, "/")
+}
+
+func (p targetPlace) due(t time.Time) string { return fmt.Sprintf("%s%013d", p.index(), t.UnixMilli()) }
+
+// delivery is an event on its way to a target.
+type delivery struct {
+	Event    json.RawMessage `json:"event"`
+	Seq      uint64          `json:"seq"` // of the record that it follows from, or was put before
+	Ingested time.Time       `json:"ingested"`
+	Attempts int             `json:"attempts,omitempty"`
+	Next     time.Time       `json:"next"`
+
+	to       targetPlace
+	id       string // of the event
+	revision uint64
+}
+
+func (d *delivery) place() store.Place {
+	return store.Place{Kind: deliveryKind, Account: d.to.account, Region: d.to.region, ID: strings.Join([]string{d.to.rule, d.to.id, d.id}, "/")}
+}
+
+func decodeDelivery(rec store.Record) (*delivery, error) {
+	rule, rest, _ := strings.Cut(rec.ID, "/")
+	target, id, ok := strings.Cut(rest, "/")
+	d := &delivery{to: targetPlace{rec.Account, rec.Region, rule, target}, id: id, revision: rec.Revision}
+	if err := json.Unmarshal(rec.Value, d); err != nil || !ok {
+		return nil, fmt.Errorf("%s is no delivery: %w", rec.Place, err)
+	}
+	return d, nil
+}
+
+func (d *delivery) put(tx store.Tx) error {
+	return put(tx, d.place(), d, d.revision, store.IndexEntry{Name: dueIndex, Value: d.to.due(d.Next)})
+}
+
+// batch collects what is stored at once.
+type batch struct {
+	s          *Service
+	deliveries []*delivery
+	added      map[targetPlace]int
+	dropped    map[targetPlace]int
+	principals []seenPrincipal
+	at         uint64         // the last record that was looked at
+	learned    bool           // there is a detector: all principals up to at are known
+	position   positionRecord // what is stored
+}
+
+func newBatch(s *Service) *batch {
+	b := &batch{s: s}
+	b.clear()
+	return b
+}
+
+func (b *batch) clear() {
+	b.deliveries, b.principals, b.added, b.dropped = nil, nil, map[targetPlace]int{}, map[targetPlace]int{}
+}
+
+// add adds a delivery, or drops it where too many wait.
+func (b *batch) add(d *delivery) {
+	b.s.mu.Lock()
+	full := b.s.pending[d.to]+b.added[d.to] >= maxPending
+	b.s.mu.Unlock()
+	if full {
+		b.dropped[d.to]++
+		return
+	}
+	b.added[d.to]++
+	b.deliveries = append(b.deliveries, d)
+}
+
+// store writes the deliveries. One that is there waits already: the batch is stored again.
+func (b *batch) store(tx store.Tx) error {
+	for _, d := range b.deliveries {
+		if _, err := tx.Get(d.place()); err == nil {
+			continue
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := d.put(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stored has what store wrote delivered.
+func (b *batch) stored() {
+	b.s.mu.Lock()
+	for _, n := range b.dropped {
+		b.s.stats.Dropped += uint64(n)
+	}
+	b.s.mu.Unlock()
+	b.s.added(b.added)
+	b.clear()
+}
+
+// added notes that there are so many deliveries more.
+func (s *Service) added(n map[targetPlace]int) {
+	for to, n := range n {
+		if n > 0 {
+			s.mu.Lock()
+			s.pending[to] += n
+			s.mu.Unlock()
+			s.wake(to)
+		}
+	}
+}
+
+// commit stores the batch with the position, if there is anything in it, or much was looked
+// at. last also stores the position alone.
+func (b *batch) commit(ctx context.Context, last bool) error {
+	if len(b.deliveries)+len(b.dropped)+len(b.principals) == 0 && (b.at == b.position.Seq || !last && b.at-b.position.Seq < unstored) {
+		return nil
+	}
+	now := positionRecord{Seq: b.at, Learned: b.position.Learned}
+	if b.learned {
+		now.Learned = b.at
+	}
+	var dropped []api.Record
+	for _, to := range slices.SortedFunc(maps.Keys(b.dropped), func(x, y targetPlace) int { return cmp.Compare(x.index(), y.index()) }) {
+		dropped = append(dropped, b.s.failure(to, []api.Pair{{Name: "reason", Value: fmt.Sprintf("%d events wait for the target already.", maxPending)},
+			{Name: "events", Value: strconv.Itoa(b.dropped[to])}}))
+	}
+	recs, err := b.s.Trail.Commit(ctx, func(tx store.Tx) error {
+		rec, err := tx.Get(positionPlace)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := put(tx, positionPlace, now, rec.Revision); err != nil {
+			return err
+		}
+		for _, p := range b.principals {
+			if err := p.put(tx); err != nil {
+				return err
+			}
+		}
+		return b.store(tx)
+	}, func() []api.Record { return dropped })
+	if err != nil {
+		return err
+	}
+	b.position = now
+	b.stored()
+	return b.s.Trail.JournalCommitted(ctx, recs)
+}
+
+// failure is the record of what could not be delivered.
+func (s *Service) failure(to targetPlace, details []api.Pair) api.Record {
+	return audit.EventRecord(&audit.ServiceEvent{Source: Principal, Name: failedDelivery, ID: uuid.NewString(), Time: s.Clock.Now(), Account: to.account, Region: to.region,
+		Resource: &api.Resource{Account: to.account, Type: "AWS::Events::Rule", ARN: ruleARN(to.rulePlace())},
+		Details:  append([]api.Pair{{Name: "rule", Value: to.rule}, {Name: "targetId", Value: to.id}}, details...)})
+}
+
+// courier delivers to one target.
+type courier struct {
+	s    *Service
+	to   targetPlace
+	woke chan struct{}
+}
+
+// resume sets going what was left at the last stop.
+func (s *Service) resume(ctx context.Context) error {
+	left := map[targetPlace]int{}
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		return r.Lookup(store.Query{Kind: deliveryKind, Index: dueIndex, To: store.LastIndexValue}, func(rec store.Record) error {
+			d, err := decodeDelivery(rec)
+			if err == nil {
+				left[d.to]++
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.pending = left
+	s.mu.Unlock()
+	for to := range left {
+		s.wake(to)
+	}
+	return nil
+}
+
+// wake has the courier of a target look for deliveries.
+func (s *Service) wake(to targetPlace) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.couriers[to]
+	if c == nil {
+		if s.base == nil {
+			return // Start resumes them
+		}
+		c = &courier{s: s, to: to, woke: make(chan struct{}, 1)}
+		s.couriers[to] = c
+		s.done.Go(func() { c.run(s.base) })
+	}
+	nudge(c.woke)
+}
+
+// run delivers until nothing waits any more.
+func (c *courier) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait, err := c.round(ctx)
+		if err != nil && ctx.Err() == nil {
+			c.s.Log.Error("events cannot be taken to a target; it will be tried again", "rule", ruleARN(c.to.rulePlace()), "target", c.to.id, "error", err)
+			wait = retryInterval
+		}
+		c.s.mu.Lock()
+		if err == nil && c.s.pending[c.to] <= 0 {
+			delete(c.s.couriers, c.to)
+			delete(c.s.pending, c.to)
+			c.s.mu.Unlock()
+			return
+		}
+		c.s.mu.Unlock()
+		if wait > 0 || err != nil {
+			select {
+			case <-ctx.Done():
+			case <-c.woke:
+			case <-c.s.Clock.After(wait):
+			}
+		}
+	}
+}
+
+// outcome is what became of a try.
+type outcome struct {
+	delivery *delivery
+	err      error // nil: delivered
+}
+
+// round tries what is due, and tells when more is.
+func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
+	now := c.s.Clock.Now()
+	var due []*delivery
+	var of *rule
+	next := time.Time{}
+	err = c.s.Store.View(ctx, func(r store.Reader) error {
+		of, err = getRule(r, c.to.rulePlace())
+		if err != nil && !awserr.Is(err, awserr.ResourceNotFound) {
+			return err
+		}
+		return r.Lookup(store.Query{Kind: deliveryKind, Index: dueIndex, From: c.to.index(), To: c.to.index() + "~", Limit: parallel + 1}, func(rec store.Record) error {
+			d, err := decodeDelivery(rec)
+			if err != nil {
+				return err
+			}
+			if next = d.Next; !next.After(now) && len(due) < parallel {
+				due = append(due, d)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	if next.IsZero() { // whatever was counted
+		c.s.mu.Lock()
+		c.s.pending[c.to] = 0
+		c.s.mu.Unlock()
+		return 0, nil
+	}
+	if len(due) == 0 {
+		return next.Sub(now), nil
+	}
+	outcomes := make([]outcome, len(due))
+	var group sync.WaitGroup
+	for i, d := range due {
+		group.Go(func() { outcomes[i] = outcome{d, c.try(ctx, of, d)} })
+	}
+	group.Wait()
+	if ctx.Err() != nil { // tries were broken off; they are made again
+		return 0, ctx.Err()
+	}
+	return 0, c.settle(ctx, of, outcomes)
+}
+
+// errDropped says that a delivery has no target any more.
+var errDropped = errors.New("the target was removed")
+
+func (r *rule) target(id string) *types.Target {
+	if r != nil {
+		for i := range r.Targets {
+			if *r.Targets[i].Id == id {
+				return &r.Targets[i]
+			}
+		}
+	}
+	return nil
+}
+
+// try delivers once.
+func (c *courier) try(ctx context.Context, of *rule, d *delivery) error {
+	t := of.target(c.to.id)
+	if t == nil {
+		return errDropped
+	}
+	found, err := c.s.Targets.find(*t.Arn, c.to.account)
+	if err != nil {
+		return permanent{err}
+	}
+	in, err := newInput(t)
+	if err != nil {
+		return permanent{err}
+	}
+	e, err := parseEvent(d.Event, d.Ingested)
+	if err != nil {
+		return permanent{err}
+	}
+	return found.send(ctx, c.s, &attempt{delivery: d, event: e, rule: of, target: t, input: in.of(e, of)})
+}
+
+// attempt is what a target is given.
+type attempt struct {
+	*delivery
+	event  *event
+	rule   *rule
+	target *types.Target
+	input  []byte
+}
+
+// settle stores what became of tries.
+func (c *courier) settle(ctx context.Context, of *rule, outcomes []outcome) error {
+	now := c.s.Clock.Now()
+	var stats Stats
+	var failures []api.Record
+	gone := 0
+	recs, err := c.s.Trail.Commit(ctx, func(tx store.Tx) error {
+		stats, failures, gone = Stats{}, nil, 0
+		for _, o := range outcomes {
+			d := *o.delivery
+			d.Attempts++
+			d.Next = now.Add(backoff(d.Attempts))
+			var final permanent
+			switch {
+			case o.err == nil || errors.Is(o.err, errDropped):
+				if o.err == nil {
+					stats.Delivered++
+				}
+				gone++
+				if err := tx.Delete(d.place(), d.revision); err != nil {
+					return err
+				}
+			case errors.As(o.err, &final) || d.Attempts > retries(of.target(c.to.id)) || d.Next.Sub(d.Ingested) > age(of.target(c.to.id)):
+				stats.DeadLetters++
+				gone++
+				failures = append(failures, c.s.failure(c.to, []api.Pair{{Name: "targetArn", Value: *of.target(c.to.id).Arn}, {Name: "eventId", Value: d.id},
+					{Name: "attempts", Value: strconv.Itoa(d.Attempts)}, {Name: "reason", Value: o.err.Error()}}))
+				if err := put(tx, d.place(), &d, d.revision, store.IndexEntry{Name: deadIndex, Value: d.to.due(now)}); err != nil {
+					return err
+				}
+			default:
+				stats.Retried++
+				if err := d.put(tx); err != nil {
+					return err
+				}
+			}
+		}
+		if stats.DeadLetters > 0 {
+			return c.s.bury(tx, c.to)
+		}
+		return nil
+	}, func() []api.Record { return failures })
+	if err != nil {
+		return err
+	}
+	c.s.mu.Lock()
+	c.s.pending[c.to] -= gone
+	c.s.stats.Delivered += stats.Delivered
+	c.s.stats.Retried += stats.Retried
+	c.s.stats.DeadLetters += stats.DeadLetters
+	c.s.mu.Unlock()
+	for _, o := range outcomes {
+		if o.err != nil && !errors.Is(o.err, errDropped) {
+			c.s.Log.Warn("an event was not delivered", "rule", ruleARN(c.to.rulePlace()), "target", c.to.id, "event", o.delivery.id, "attempt", o.delivery.Attempts+1, "error", o.err)
+		}
+	}
+	return c.s.Trail.JournalCommitted(ctx, recs)
+}
+
+func retries(t *types.Target) int {
+	if t != nil && t.RetryPolicy != nil && t.RetryPolicy.MaximumRetryAttempts != nil {
+		return int(*t.RetryPolicy.MaximumRetryAttempts)
+	}
+	return defaultRetries
+}
+
+func age(t *types.Target) time.Duration {
+	if t != nil && t.RetryPolicy != nil && aws.ToInt32(t.RetryPolicy.MaximumEventAgeInSeconds) > 0 {
+		return time.Duration(*t.RetryPolicy.MaximumEventAgeInSeconds) * time.Second
+	}
+	return defaultAge
+}
+
+// backoff is how long to wait after so many attempts.
+func backoff(attempts int) time.Duration {
+	return min(time.Second<<min(attempts-1, 20), maxBackoff)
+}
+
+// dead gives the dead letters of a target to fn, oldest first.
+func dead(r store.Reader, to targetPlace, fn func(store.Record) error) error {
+	return r.Lookup(store.Query{Kind: deliveryKind, Index: deadIndex, From: to.index(), To: to.index() + "~"}, fn)
+}
+
+// bury removes the oldest dead letters of a target beyond those that are kept.
+func (s *Service) bury(tx store.Tx, to targetPlace) error {
+	var all []store.Record
+	if err := dead(tx, to, func(rec store.Record) error { all = append(all, rec); return nil }); err != nil {
+		return err
+	}
+	for _, rec := range all[:max(len(all)-maxDead, 0)] {
+		if err := tx.Delete(rec.Place, rec.Revision); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revive has the dead letters of a target tried again.
+func (s *Service) revive(tx store.Tx, to targetPlace, now time.Time) (n int, err error) {
+	var all []*delivery
+	err = dead(tx, to, func(rec store.Record) error {
+		d, err := decodeDelivery(rec)
+		all = append(all, d)
+		return err
+	})
+	for _, d := range all {
+		d.Attempts, d.Ingested, d.Next = 0, now, now
+		err = cmp.Or(err, d.put(tx))
+	}
+	return len(all), err
+}
+
+// forget removes the dead letters of a target.
+func (s *Service) forget(tx store.Tx, to targetPlace) error {
+	var all []store.Record
+	err := dead(tx, to, func(rec store.Record) error { all = append(all, rec); return nil })
+	for _, rec := range all {
+		err = cmp.Or(err, tx.Delete(rec.Place, rec.Revision))
+	}
+	return err
+}

@@ -1,0 +1,245 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+
+	"github.com/kagimori/kagimori/internal/eventindex"
+	"github.com/kagimori/kagimori/internal/events/pattern"
+	"github.com/kagimori/kagimori/internal/journal"
+	"github.com/kagimori/kagimori/internal/store"
+)
+
+const (
+	// pollInterval is how often it looks whether there are new records.
+	pollInterval = 100 * time.Millisecond
+	// retryInterval is how long it rests when the store or the journal fails.
+	retryInterval = 5 * time.Second
+	// batchSize is how many deliveries are stored at once.
+	batchSize = 200
+	// unstored is how many records may be read again after a crash, if none of them matched.
+	unstored = 10_000
+)
+
+// positionPlace has how far the journal was read.
+var positionPlace = store.Place{Kind: "event-position", ID: "journal"}
+
+type positionRecord struct {
+	Seq uint64 `json:"seq"` // the last record that was looked at
+	// Learned is the last record whose principal is known to be one of its key's.
+	Learned uint64 `json:"learned,omitempty"`
+}
+
+// bus is an account in a Region.
+type bus struct{ account, region string }
+
+// compiled is a rule that is enabled.
+type compiled struct {
+	*rule
+	pattern *pattern.Pattern
+}
+
+// ruleSet has the rules that are enabled.
+type ruleSet struct {
+	rules map[bus][]*compiled
+	from  uint64 // the last record that is of interest to none of them
+	// detects are the buses with rules for what only this package finds out.
+	detects map[bus]bool
+}
+
+func (r *ruleSet) of(account, region string) []*compiled { return r.rules[bus{account, region}] }
+
+// load reads the rules.
+func (s *Service) load(ctx context.Context) (*ruleSet, error) {
+	set := &ruleSet{rules: map[bus][]*compiled{}, from: math.MaxUint64, detects: map[bus]bool{}}
+	return set, s.Store.View(ctx, func(r store.Reader) error {
+		return r.Lookup(store.Query{Kind: ruleKind, Index: allRulesEntry.Name, From: allRulesEntry.Value, To: allRulesEntry.Value}, func(rec store.Record) error {
+			found, err := decodeRule(rec)
+			if err != nil || !found.enabled() || len(found.Targets) == 0 {
+				return err
+			}
+			p, err := parsePattern(found.Pattern)
+			if err != nil {
+				return err
+			}
+			of := bus{rec.Account, rec.Region}
+			set.rules[of] = append(set.rules[of], &compiled{found, p})
+			set.from = min(set.from, found.From)
+			if p.May("source", ownSource) {
+				set.detects[of] = true
+			}
+			return nil
+		})
+	})
+}
+
+// run follows the journal as long as there are rules.
+func (s *Service) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		s.stale.Store(false)
+		rules, err := s.load(ctx)
+		if err == nil && len(rules.rules) > 0 {
+			err = s.follow(ctx, rules)
+		} else if err == nil {
+			select {
+			case <-ctx.Done():
+			case <-s.changed:
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			s.Log.Error("events are not matched against the rules for now; it will be tried again", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-s.Clock.After(retryInterval):
+			}
+		}
+	}
+}
+
+// position is how far the journal was read.
+func (s *Service) position(ctx context.Context) (at positionRecord, err error) {
+	return at, s.Store.View(ctx, func(r store.Reader) error {
+		rec, err := r.Get(positionPlace)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(rec.Value, &at)
+	})
+}
+
+// follow matches what is recorded against the rules, until these are changed.
+func (s *Service) follow(ctx context.Context, rules *ruleSet) error {
+	at, err := s.position(ctx)
+	if err != nil {
+		return err
+	}
+	oldest, err := journal.First(s.JournalDir)
+	if err != nil {
+		return err
+	}
+	next := max(at.Seq, rules.from) + 1
+	if oldest > next {
+		s.Log.Error("records were moved away before they were matched against the rules of events", "first", next, "last", oldest-1)
+		next = oldest
+	}
+	b := newBatch(s)
+	b.at, b.position = next-1, at
+	var found *detector
+	if len(rules.detects) > 0 {
+		if found, err = s.newDetector(ctx, b, next); err != nil {
+			return err
+		}
+	}
+	var failed error
+	rest := func() bool {
+		if failed = b.commit(ctx, false); failed != nil || s.stale.Load() {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.changed:
+		case <-s.Clock.After(pollInterval):
+		}
+		return ctx.Err() == nil && !s.stale.Load()
+	}
+	for e, err := range journal.ReadDurable(s.JournalDir, next, s.Trail.LastSeq, rest) {
+		if err != nil {
+			return err
+		}
+		if s.stale.Load() || ctx.Err() != nil { // what follows a change of rules is for the new ones
+			break
+		}
+		if err := s.look(b, rules, found, e); err != nil {
+			return err
+		}
+		b.at = e.Seq
+		if len(b.deliveries) >= batchSize || b.at-b.position.Seq >= unstored {
+			if err := b.commit(ctx, false); err != nil {
+				return err
+			}
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return b.commit(context.WithoutCancel(ctx), true)
+}
+
+// look makes events of a record and matches them against the rules.
+func (s *Service) look(b *batch, rules *ruleSet, found *detector, entry journal.Entry) error {
+	head, ok := eventindex.Parse(entry.Record)
+	if !ok {
+		return nil
+	}
+	of := bus{head.Account, head.Region}
+	interested := rules.rules[of]
+	detects := found != nil && rules.detects[of]
+	if len(interested) == 0 || head.ReadOnly && !detects && !anyOf(interested, entry.Seq, true) {
+		return nil
+	}
+	var r record
+	if err := json.Unmarshal(entry.Record, &r); err != nil {
+		return nil // not one of ours
+	}
+	now := s.Clock.Now()
+	if !head.ReadOnly || anyOf(interested, entry.Seq, true) {
+		for _, env := range r.envelopes(entry.Record) {
+			e, err := newEvent(env, now)
+			if err != nil {
+				return err
+			}
+			b.match(interested, e, entry.Seq, head.ReadOnly)
+		}
+	}
+	if detects {
+		for _, env := range found.look(b, &r, head.Time) {
+			e, err := newEvent(env, now)
+			if err != nil {
+				return err
+			}
+			b.match(interested, e, entry.Seq, false)
+		}
+	}
+	return nil
+}
+
+// anyOf tells whether one of the rules is for the record of that number.
+func anyOf(rules []*compiled, seq uint64, readOnly bool) bool {
+	for _, r := range rules {
+		if r.wants(seq, readOnly) {
+			return true
+		}
+	}
+	return false
+}
+
+// wants tells whether a rule is for the record of that number. Rules do not get what only
+// reads unless they say so.
+// https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
+func (r *compiled) wants(seq uint64, readOnly bool) bool {
+	return seq > r.From && (!readOnly || r.State == types.RuleStateEnabledWithAllCloudtrailManagementEvents)
+}
+
+// match adds a delivery to each target of each rule that matches the event, which is that
+// of the record with the number seq, or was put before it.
+func (b *batch) match(rules []*compiled, e *event, seq uint64, readOnly bool) {
+	for _, r := range rules {
+		if !r.wants(seq, readOnly) || !r.pattern.Match(e.value) {
+			continue
+		}
+		for i := range r.Targets {
+			b.add(&delivery{to: targetPlace{r.place.Account, r.place.Region, r.place.ID, *r.Targets[i].Id}, Event: e.text, id: e.id, Seq: seq, Ingested: e.ingested, Next: e.ingested})
+		}
+	}
+}
+
+// ownSource is that of the events that this server finds out itself.
+const ownSource = "kagimori"
