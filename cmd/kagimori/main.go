@@ -34,6 +34,7 @@ func program() *cli.Command {
 			policyCommand(),
 			byokCommand(),
 			complianceCommand(),
+			alarmsCommand(),
 			versionCommand(),
 		},
 	}

@@ -176,7 +176,7 @@ func TestWrongUsage(t *testing.T) {
 		args  string
 		words []string
 	}{
-		{"", []string{"serve, root, backup, restore, audit, explain, usage, policy, byok, compliance, version"}},
+		{"", []string{"serve, root, backup, restore, audit, explain, usage, policy, byok, compliance, alarms, version"}},
 		{"serv", []string{`"serve"`}},
 		{"serve --lisen 127.0.0.1:0", []string{"--lisen", "--listen"}},
 		{"serve --config " + file, []string{"lisen", "listen", file}},

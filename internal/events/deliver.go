@@ -24,8 +24,6 @@ import (
 )
 
 const (
-	// maxPending is how many deliveries can wait for a target. More are dropped, which is recorded.
-	maxPending = 10_000
 	// maxDead is how many dead letters of a target are kept.
 	maxDead = 1000
 	// parallel is how many deliveries to a target are under way at the same time.
@@ -38,6 +36,10 @@ const (
 	defaultRetries = 185
 	defaultAge     = 24 * time.Hour
 )
+
+// maxPending is how many deliveries can wait for a target. More are dropped, which is
+// recorded. Only tests change it.
+var maxPending = 10_000
 
 // deliveryKind is of store records of deliveries: events that are on their way to a target.
 // Their id is that of the rule, of its target, and of the event.
@@ -207,7 +209,7 @@ func (b *batch) commit(ctx context.Context, last bool) error {
 
 // failure is the record of what could not be delivered.
 func (s *Service) failure(to targetPlace, details []api.Pair) api.Record {
-	return audit.EventRecord(&audit.ServiceEvent{Source: Principal, Name: failedDelivery, ID: uuid.NewString(), Time: s.Clock.Now(), Account: to.account, Region: to.region,
+	return audit.EventRecord(&audit.ServiceEvent{Source: Principal, Name: FailedDelivery, ID: uuid.NewString(), Time: s.Clock.Now(), Account: to.account, Region: to.region,
 		Resource: &api.Resource{Account: to.account, Type: "AWS::Events::Rule", ARN: ruleARN(to.rulePlace())},
 		Details:  append([]api.Pair{{Name: "rule", Value: to.rule}, {Name: "targetId", Value: to.id}}, details...)})
 }

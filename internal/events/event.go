@@ -104,8 +104,8 @@ type record struct {
 	ServiceEventDetails map[string]string
 }
 
-// failedDelivery is the name of the record of an event that could not be delivered.
-const failedDelivery = "EventDeliveryFailed"
+// FailedDelivery is the name of the record of an event that could not be delivered.
+const FailedDelivery = "EventDeliveryFailed"
 
 // detailTypes are those of the events that EventBridge has from KMS itself, by the names of
 // the service events. https://docs.aws.amazon.com/kms/latest/developerguide/kms-events.html
@@ -125,7 +125,7 @@ var details = [][2]string{
 // envelopes are the events that a record is.
 func (r *record) envelopes(text []byte) []envelope {
 	// Were these events, a target that fails would go on for ever.
-	if r.EventName == failedDelivery && r.EventSource == Principal {
+	if r.EventName == FailedDelivery && r.EventSource == Principal {
 		return nil
 	}
 	source := r.EventSource

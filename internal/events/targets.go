@@ -42,6 +42,11 @@ const (
 // TargetARN is the ARN of the target of a kind (webhook, command or response) and name.
 func TargetARN(kind, name string) string { return targetPrefix + kind + "/" + name }
 
+// TargetID is an id for the target of an ARN: its kind and name, webhook-pager for one.
+func TargetID(arn string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(arn, targetPrefix), "/", "-")
+}
+
 // parseTarget is the inverse of TargetARN.
 func parseTarget(arn string) (kind, name string, ok bool) {
 	rest, ok := strings.CutPrefix(arn, targetPrefix)

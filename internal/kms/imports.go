@@ -175,6 +175,7 @@ func (s *Service) ImportKeyMaterial(ctx context.Context, call *api.Call, in *sdk
 		}
 		m := &k.Materials[i]
 		m.Gone, m.ValidTo, m.PublicKey = false, validTo, public
+		m.Notices = m.noticesUntil(u.call.Time)
 		if in.KeyMaterialDescription != nil {
 			m.Description = *in.KeyMaterialDescription
 		}
@@ -306,20 +307,81 @@ func (k *key) drop(tx store.Tx, i int) error {
 	return nil
 }
 
-// expire deletes the materials whose time is over, and tells the events.
+// noticeTimes are how long before its end there are notices that a material will expire.
+var noticeTimes = [...]time.Duration{30 * day, 7 * day, day}
+
+// noticesUntil is how many notices there are of a material up to a time.
+func (m *materialRecord) noticesUntil(now time.Time) (n int) {
+	for n < len(noticeTimes) && !m.ValidTo.Add(-noticeTimes[n]).After(now) {
+		n++
+	}
+	return n
+}
+
+// next is when a material expires, or when there is the next notice of that; zero if it
+// does not.
+func (m *materialRecord) next() time.Time {
+	if m.Gone || m.ValidTo.IsZero() || m.Notices >= len(noticeTimes) {
+		return m.end()
+	}
+	return m.ValidTo.Add(-noticeTimes[m.Notices])
+}
+
+// end is when a material expires, zero if it does not.
+func (m *materialRecord) end() time.Time {
+	if m.Gone {
+		return time.Time{}
+	}
+	return m.ValidTo
+}
+
+// expire deletes the materials whose time is over, and tells the events: that, or that
+// their time will be over.
 func expire(tx store.Tx, k *key, now time.Time) (events []*audit.ServiceEvent, err error) {
 	for i := len(k.Materials) - 1; i >= 0; i-- {
-		m := k.Materials[i]
-		if m.Gone || m.ValidTo.IsZero() || m.ValidTo.After(now) {
+		m := &k.Materials[i]
+		if m.end().IsZero() {
 			continue
 		}
-		if err := k.drop(tx, i); err != nil {
+		event := &audit.ServiceEvent{Source: eventSource, Name: "DeleteExpiredKeyMaterial", ID: newUUID(), Time: now, Account: k.account, Region: k.region,
+			Resource: k.resource(), Details: []api.Pair{{Name: "keyMaterialId", Value: m.ID}, {Name: "keyId", Value: k.arn}}}
+		if m.ValidTo.After(now) {
+			given := m.noticesUntil(now)
+			if given <= m.Notices {
+				continue
+			}
+			m.Notices = given
+			event.Source, event.Name = ownSource, "ImportedKeyMaterialExpiring" // not an event of AWS's
+			event.Details = append(event.Details, api.Pair{Name: "expires", Value: m.ValidTo.UTC().Format(time.RFC3339)})
+		} else if err := k.drop(tx, i); err != nil {
 			return nil, err
 		}
-		events = append(events, &audit.ServiceEvent{
-			Source: eventSource, Name: "DeleteExpiredKeyMaterial", ID: newUUID(), Time: now, Account: k.account, Region: k.region,
-			Resource: k.resource(), Details: []api.Pair{{Name: "keyMaterialId", Value: m.ID}, {Name: "keyId", Value: k.arn}},
-		})
+		events = append(events, event)
 	}
 	return events, nil
 }
+
+// Expiring is a key with imported material that expires.
+type Expiring struct {
+	Account, Region, KeyID string
+	At                     time.Time // when the first of its materials does
+}
+
+// maxExpiring is how many keys Expiring tells.
+const maxExpiring = 10_000
+
+// Expiring are the keys whose material expires next.
+func (s *Service) Expiring(ctx context.Context) (list []Expiring, err error) {
+	return list, s.Store.View(ctx, func(r store.Reader) error {
+		return r.Lookup(store.Query{Kind: keyKind, Index: expiryIndex, To: store.LastIndexValue, Limit: maxExpiring}, func(rec store.Record) error {
+			k, err := decodeKey(rec)
+			if err == nil {
+				list = append(list, Expiring{k.account, k.region, k.ID, k.expiry()})
+			}
+			return err
+		})
+	})
+}
+
+// ownSource is this server in the records of events that AWS KMS does not have.
+const ownSource = "kagimori"

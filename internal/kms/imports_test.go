@@ -104,7 +104,26 @@ func TestImportSymmetric(t *testing.T) {
 	apitest.WantError(t, err, "UnsupportedOperationException", *k.Arn+" origin is EXTERNAL which is not valid for this operation.")
 
 	// The first one expires on time, and the key needs it back.
-	srv.Advance(100*24*time.Hour - time.Minute)
+	notices := func() (n int) {
+		for _, rec := range srv.Records() {
+			if rec["eventName"] == "ImportedKeyMaterialExpiring" {
+				n++
+				if d := rec["serviceEventDetails"].(map[string]any); d["keyMaterialId"] != *out.KeyMaterialId || d["expires"] != expires.Format(time.RFC3339) {
+					t.Errorf("the notice is %v", rec)
+				}
+			}
+		}
+		return n
+	}
+	passed := time.Duration(0)
+	for i, left := range []time.Duration{31, 30, 8, 7, 2, 1} { // days
+		srv.Advance(100*24*time.Hour - left*24*time.Hour - passed)
+		passed = 100*24*time.Hour - left*24*time.Hour
+		if n := notices(); n != (i+1)/2 {
+			t.Errorf("%d days before the end there are %d notices", left, n)
+		}
+	}
+	srv.Advance(24*time.Hour - time.Minute)
 	wantOK(t, second(c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: blob})))
 	srv.Advance(2 * time.Minute)
 	_, err = c.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: newer})

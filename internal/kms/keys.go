@@ -26,6 +26,7 @@ const (
 	keyKind      = "key"      // keyRecord, by key id
 	materialKind = "material" // raw key material, by KEYID/MATERIALID
 	idIndex      = "id"       // key: by key id, wherever it is
+	expiryIndex  = "expiry"   // key: by the time, likewise, when the first of its materials expires
 	dueIndex     = "due"      // key: by the time (epoch seconds, 20 digits) of its next event
 )
 
@@ -77,8 +78,11 @@ type materialRecord struct {
 	Description string    `json:"description,omitempty"`
 	PublicKey   []byte    `json:"publicKey,omitempty"` // of a key pair, DER
 	ValidTo     time.Time `json:"validTo,omitzero"`    // zero: it does not expire
-	Gone        bool      `json:"gone,omitempty"`      // deleted or expired; the same can be imported again
-	Pending     bool      `json:"pending,omitempty"`   // the last one: to be current after a rotation
+	// Notices are how many notices that it will expire there were, or would have been
+	// before it was imported.
+	Notices int  `json:"notices,omitempty"`
+	Gone    bool `json:"gone,omitempty"`    // deleted or expired; the same can be imported again
+	Pending bool `json:"pending,omitempty"` // the last one: to be current after a rotation
 }
 
 // currentIndex is the index of the material that encrypts, -1 if there is none.
@@ -104,7 +108,7 @@ func (r *keyRecord) complete() bool {
 }
 
 // due is when the key next needs the background job: its deletion, its rotation,
-// or the end of imported material. The zero time means never.
+// or the end of imported material and the notices of it. The zero time means never.
 func (r *key) due() time.Time {
 	var due time.Time
 	earliest := func(t time.Time) {
@@ -120,15 +124,17 @@ func (r *key) due() time.Time {
 			earliest(r.Rotation.Next)
 		}
 	}
-	earliest(r.expiry())
+	for i := range r.Materials {
+		earliest(r.Materials[i].next())
+	}
 	return due
 }
 
 // expiry is when the first of the imported materials expires; zero if none does.
 func (r *keyRecord) expiry() (first time.Time) {
-	for _, m := range r.Materials {
-		if !m.Gone && !m.ValidTo.IsZero() && (first.IsZero() || m.ValidTo.Before(first)) {
-			first = m.ValidTo
+	for i := range r.Materials {
+		if end := r.Materials[i].end(); !end.IsZero() && (first.IsZero() || end.Before(first)) {
+			first = end
 		}
 	}
 	return first
@@ -170,6 +176,9 @@ func (k *key) save(tx store.Tx) error {
 	index := []store.IndexEntry{{Name: idIndex, Value: k.ID}}
 	if due := k.due(); !due.IsZero() {
 		index = append(index, store.IndexEntry{Name: dueIndex, Value: dueValue(due)})
+	}
+	if expiry := k.expiry(); !expiry.IsZero() {
+		index = append(index, store.IndexEntry{Name: expiryIndex, Value: dueValue(expiry)})
 	}
 	k.revision, err = tx.Put(k.place(), value, k.revision, index...)
 	return err

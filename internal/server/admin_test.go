@@ -1,11 +1,19 @@
 package server
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestHealthAndMetrics reads the pages for operators, on the listener of the API
@@ -79,7 +87,45 @@ func TestHealthAndMetrics(t *testing.T) {
 	}
 }
 
-var metricLine = regexp.MustCompile(`(?m)^([a-z_]+(?:\{[^}]*\})?) (\S+)$`)
+// TestKeyMetrics reads the metrics that name keys, which are for operators alone.
+func TestKeyMetrics(t *testing.T) {
+	t.Parallel()
+	for _, admin := range []bool{false, true} {
+		h := start(t, func(s *setup) { s.admin = admin })
+		var created struct{ KeyMetadata struct{ KeyId, Arn string } }
+		h.call("CreateKey", `{"Origin":"EXTERNAL"}`, &created)
+		id, arn := created.KeyMetadata.KeyId, created.KeyMetadata.Arn
+		var parameters struct{ PublicKey, ImportToken []byte }
+		h.call("GetParametersForImport", `{"KeyId":"`+id+`","WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048"}`, &parameters)
+		public, err := x509.ParsePKIXPublicKey(parameters.PublicKey)
+		h.must(err)
+		wrapped, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public.(*rsa.PublicKey), make([]byte, 32), nil)
+		h.must(err)
+		in, err := json.Marshal(map[string]any{"KeyId": id, "ImportToken": parameters.ImportToken, "EncryptedKeyMaterial": wrapped, "ValidTo": h.clock.Now().Add(time.Hour).Unix()})
+		h.must(err)
+		h.call("ImportKeyMaterial", string(in), nil)
+		var encrypted struct{ CiphertextBlob []byte }
+		for range 3 {
+			h.call("Encrypt", `{"KeyId":"`+id+`","Plaintext":"AA=="}`, &encrypted)
+		}
+		again, err := json.Marshal(map[string]any{"CiphertextBlob": encrypted.CiphertextBlob, "DestinationKeyId": id})
+		h.must(err)
+		h.call("ReEncrypt", string(again), nil)
+		h.clock.Advance(10 * time.Minute)
+		m := h.metrics()
+		for name, want := range map[string]float64{
+			`SecondsUntilKeyMaterialExpiration{AccountId="` + h.data.Account + `",KeyId="` + id + `",Region="eu-central-1"}`: 3000,
+			`SuccessfulRequest{DestinationKeyArn="",KeyArn="` + arn + `",Operation="Encrypt",SourceKeyArn=""}`:               3,
+			`SuccessfulRequest{DestinationKeyArn="` + arn + `",KeyArn="",Operation="ReEncrypt",SourceKeyArn="` + arn + `"}`:  1,
+		} {
+			if got, ok := m[name]; ok != admin || admin && got != want {
+				t.Errorf("with an admin listener %v: %s is %v, want %v; there are %v", admin, name, got, want, slices.Sorted(maps.Keys(m)))
+			}
+		}
+	}
+}
+
+var metricLine = regexp.MustCompile(`(?m)^([A-Za-z_]+(?:\{[^}]*\})?) (\S+)$`)
 
 // metrics is /metrics by name and labels.
 func (h *harness) metrics() map[string]float64 {

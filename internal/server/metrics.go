@@ -2,12 +2,14 @@ package server
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/kagimori/kagimori/internal/api"
 	"github.com/kagimori/kagimori/internal/eventindex"
 	"github.com/kagimori/kagimori/internal/events"
 	"github.com/kagimori/kagimori/internal/journal"
@@ -21,6 +23,8 @@ type metrics struct {
 	calls    *prometheus.CounterVec
 	ops      map[*wire.Operation]operationMetrics // of every operation of the tables
 	other    operationMetrics                     // everything else
+	keys     *keyMetrics
+	keyed    atomic.Bool // keys is shown, and so counted
 }
 
 // operationMetrics are those of one operation, looked up once.
@@ -86,19 +90,30 @@ func newMetrics(stats func() journal.Stats, journalErr, storeErr func() error, t
 	return m
 }
 
-func (m *metrics) observe(operation *wire.Operation, failure *callError, d time.Duration) {
+func (m *metrics) observe(operation *wire.Operation, call *api.Call, failure *callError, d time.Duration) {
 	row, ok := m.ops[operation]
 	if !ok {
 		row = m.other
 	}
 	if failure == nil {
 		row.success.Inc()
+		if m.keyed.Load() {
+			m.keys.count(operation, call)
+		}
 	} else {
 		m.calls.WithLabelValues(row.service, row.name, failure.Code).Inc()
 	}
 	row.seconds.Observe(d.Seconds())
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// handler shows the metrics; with keyed those that name keys too, which are counted from
+// then on.
+func (m *metrics) handler(keyed bool) http.Handler {
+	if !keyed {
+		return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	}
+	m.keyed.Store(true)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(m.keys)
+	return promhttp.HandlerFor(prometheus.Gatherers{m.registry, registry}, promhttp.HandlerOpts{})
 }

@@ -126,7 +126,7 @@ func (p *pipeline) serve(w http.ResponseWriter, r *http.Request, from *origin) {
 	}
 	w.WriteHeader(status)
 	w.Write(buf.answer) // a client that is gone is no error of ours
-	p.metrics.observe(to.operation, failure, p.clock.Now().Sub(start))
+	p.metrics.observe(to.operation, call, failure, p.clock.Now().Sub(start))
 }
 
 // messageHeader carries the encoded authorization message of a denial, beside an

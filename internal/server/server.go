@@ -122,6 +122,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		wire.Organizations.Name: organizations.New(organizations.Config{Store: d.Store, Trail: d.Trail, Authorize: engine}).Handlers(),
 	}
 	m := newMetrics(d.Journal.Stats, d.Journal.Err, d.Store.Health, d.Transparency, d.Index, rules)
+	m.keys = newKeyMetrics(opts.Clock, service.Expiring)
 	s := &Server{
 		opts: opts, kms: service, trails: trails, events: rules, metrics: m,
 		pipeline: newPipeline(sigv4.New(principals.lookup(tokens), opts.Clock), handlers, d.Trail, opts.Clock, opts.Log, m),
@@ -144,7 +145,7 @@ func (s *Server) Handler(admin bool) http.Handler {
 	if !admin {
 		return s.pipeline
 	}
-	a := s.AdminHandler()
+	a := s.pages(false)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics") {
 			a.ServeHTTP(w, r)
@@ -154,8 +155,11 @@ func (s *Server) Handler(admin bool) http.Handler {
 	})
 }
 
-// AdminHandler answers GET /healthz, /readyz and /metrics.
-func (s *Server) AdminHandler() http.Handler {
+// AdminHandler answers GET /healthz, /readyz and /metrics, for operators alone.
+func (s *Server) AdminHandler() http.Handler { return s.pages(true) }
+
+// pages are those of AdminHandler, without what only operators may know unless own is set.
+func (s *Server) pages(own bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -165,7 +169,7 @@ func (s *Server) AdminHandler() http.Handler {
 		}
 		io.WriteString(w, "ready\n")
 	})
-	mux.Handle("GET /metrics", s.metrics.handler())
+	mux.Handle("GET /metrics", s.metrics.handler(own))
 	return mux
 }
 
