@@ -170,6 +170,7 @@ func (w *Webhook) open() error {
 		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = parallel
 	if w.CA != "" {
 		pem, err := os.ReadFile(w.CA)
 		if err != nil {
