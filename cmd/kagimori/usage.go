@@ -165,6 +165,10 @@ func (u *usage) count(e journal.Entry) bool {
 	if json.Unmarshal(e.Record, &r) != nil || r.EventType != "AwsApiCall" || r.ErrorCode != "" || r.EventSource != "kms.amazonaws.com" {
 		return true
 	}
+	// What the service did in another Region was no call.
+	if r.UserIdentity.InvokedBy == "AWS Internal" || r.UserIdentity.InvokedBy == "kms.amazonaws.com" {
+		return true
+	}
 	for _, made := range []struct{ arn, spec string }{
 		{r.ResponseElements.KeyMetadata.ARN, r.ResponseElements.KeyMetadata.KeySpec},
 		{r.ResponseElements.ReplicaKeyMetadata.ARN, r.ResponseElements.ReplicaKeyMetadata.KeySpec},

@@ -197,6 +197,8 @@ type ServiceEvent struct {
 	Details  []api.Pair // serviceEventDetails, left out when empty
 	Response []api.Pair // responseElements, null when empty
 	Resource *api.Resource
+	// RequestID is set for what AWS records as a call of its own: SynchronizeMultiRegionKey.
+	RequestID string
 }
 
 // AppendServiceEvent appends the record of a service event.
@@ -216,7 +218,12 @@ func AppendServiceEvent(b []byte, ev *ServiceEvent) []byte {
 	if ev.Resource != nil {
 		resources = []api.Resource{*ev.Resource}
 	}
-	b = appendTail(b, ev.ID, false, resources, "AwsServiceEvent", ev.Account)
+	kind := "AwsServiceEvent"
+	if ev.RequestID != "" {
+		kind = "AwsApiCall"
+		b = appendMember(b, "requestID", ev.RequestID)
+	}
+	b = appendTail(b, ev.ID, false, resources, kind, ev.Account)
 	if len(ev.Details) > 0 {
 		b = append(b, `,"serviceEventDetails":`...)
 		b = appendObject(b, ev.Details)

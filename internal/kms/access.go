@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/keymaterial"
@@ -252,7 +253,11 @@ func (u *usableKey) change(ctx context.Context, fn func(k *key, tx store.Tx) err
 		if err := fn(fresh, tx); err != nil {
 			return err
 		}
-		return fresh.write(tx)
+		err = fresh.write(tx)
+		for _, event := range fresh.syncs(u.call.RequestID, u.call.Time) {
+			u.call.Trail.Events = append(u.call.Trail.Events, audit.EventRecord(event))
+		}
+		return err
 	})
 }
 

@@ -85,8 +85,8 @@ func (s *Service) CancelKeyDeletion(ctx context.Context, call *api.Call, in *sdk
 }
 
 // destroy deletes a key: its grants, its materials, its aliases, what is known of
-// its use, and the key itself.
-func destroy(tx store.Tx, k *key, now time.Time) (*audit.ServiceEvent, error) {
+// its use, and the key itself. It tells the events.
+func destroy(tx store.Tx, k *key, now time.Time) (events []*audit.ServiceEvent, err error) {
 	if err := destroyGrants(tx, k); err != nil {
 		return nil, err
 	}
@@ -134,9 +134,10 @@ func destroy(tx store.Tx, k *key, now time.Time) (*audit.ServiceEvent, error) {
 		if err := primary.write(tx); err != nil {
 			return nil, err
 		}
+		events = primary.syncs(newUUID(), now)
 	}
-	return &audit.ServiceEvent{
+	return append(events, &audit.ServiceEvent{
 		Source: eventSource, Name: "DeleteKey", ID: newUUID(), Time: now, Account: k.account, Region: k.region,
 		Resource: k.resource(), Response: []api.Pair{{Name: "keyId", Value: k.arn}},
-	}, nil
+	}), nil
 }

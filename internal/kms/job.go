@@ -121,26 +121,27 @@ func (s *Service) runDue(ctx context.Context, seen *key, now time.Time) error {
 		if due := k.due(); due.IsZero() || due.After(now) {
 			return nil // a call came in between
 		}
-		note := func(event *audit.ServiceEvent, err error) error {
-			events = append(events, event)
-			return err
-		}
 		if k.State == types.KeyStatePendingDeletion && !k.DeletionDate.After(now) {
-			return note(destroy(tx, k, now))
+			events, err = destroy(tx, k, now)
+			return err
 		}
 		if events, err = expire(tx, k, now); err != nil {
 			return err
 		}
 		if k.State == types.KeyStateEnabled && !k.isReplica() && k.Rotation.enabled() && !k.Rotation.Next.After(now) {
-			if err := note(rotate(tx, k, now, types.RotationTypeAutomatic)); err != nil {
+			event, err := rotate(tx, k, now, types.RotationTypeAutomatic)
+			if err != nil {
 				return err
 			}
+			events = append(events, event)
 			// One rotation is enough for a server that was down for long.
 			for !k.Rotation.Next.After(now) {
 				k.Rotation.Next = k.Rotation.Next.Add(time.Duration(k.Rotation.PeriodDays) * day)
 			}
 		}
-		return k.write(tx)
+		err = k.write(tx)
+		events = append(events, k.syncs(newUUID(), now)...)
+		return err
 	}, func() []api.Record {
 		var records []api.Record
 		for _, event := range events {

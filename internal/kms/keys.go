@@ -47,6 +47,8 @@ type key struct {
 
 	mu    sync.RWMutex
 	ready map[string]any // materials in use (of package keymaterial), by material id
+
+	synced []*key // the replicas that write gave something
 }
 
 // keyRecord is a key as the store keeps it.

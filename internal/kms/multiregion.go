@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/kagimori/kagimori/internal/api"
+	"github.com/kagimori/kagimori/internal/audit"
 	"github.com/kagimori/kagimori/internal/authz"
 	"github.com/kagimori/kagimori/internal/awserr"
 	"github.com/kagimori/kagimori/internal/secmem"
@@ -122,8 +123,28 @@ func (k *key) share(tx store.Tx) error {
 		if err := r.save(tx); err != nil {
 			return err
 		}
+		k.synced = append(k.synced, r)
 	}
 	return nil
+}
+
+// syncs are the events of what write gave to replicas of the key, as part of a request.
+func (k *key) syncs(requestID string, now time.Time) (events []*audit.ServiceEvent) {
+	for _, r := range k.synced {
+		events = append(events, &audit.ServiceEvent{Source: eventSource, Name: "SynchronizeMultiRegionKey", ID: newUUID(), RequestID: requestID, Time: now,
+			Account: r.account, Region: r.region, Resource: k.resource(), Response: []api.Pair{{Name: "keyId", Value: r.arn}}})
+	}
+	return events
+}
+
+// recordIn adds the record that a call has in another Region, where it is another
+// operation, or the same with another input.
+func recordIn(call *api.Call, region, operation string, in, response any, resources ...api.Resource) {
+	part := *call
+	part.EventID, part.Region, part.Operation, part.Input = newUUID(), region, operation, in
+	part.CalledVia = append(slices.Clone(call.CalledVia), eventSource)
+	part.Trail = api.Trail{Response: response, Resources: resources}
+	call.Trail.Events = append(call.Trail.Events, audit.CallRecords(&part, nil)...)
 }
 
 // follow makes a replica equal to the primary key in what they share. Imported
@@ -240,6 +261,9 @@ func (s *Service) ReplicateKey(ctx context.Context, call *api.Call, in *sdk.Repl
 		out = sdk.ReplicateKeyOutput{ReplicaKeyMetadata: fresh.metadata(), ReplicaPolicy: &text, ReplicaTags: in.Tags}
 		out.ReplicaKeyMetadata.CurrentKeyMaterialId = nil // as on AWS
 		call.Trail.Response = &out
+		recordIn(call, region, "CreateKey", &sdk.CreateKeyInput{BypassPolicyLockoutSafetyCheck: in.BypassPolicyLockoutSafetyCheck, CustomerMasterKeySpec: types.CustomerMasterKeySpec(u.Spec),
+			Description: in.Description, KeySpec: u.Spec, KeyUsage: u.Usage, MultiRegion: aws.Bool(true), Origin: u.Origin, Policy: in.Policy, Tags: in.Tags},
+			&sdk.CreateKeyOutput{KeyMetadata: out.ReplicaKeyMetadata}, *fresh.resource())
 		return nil
 	})
 	if err != nil {
@@ -287,7 +311,11 @@ func (s *Service) UpdatePrimaryRegion(ctx context.Context, call *api.Call, in *s
 			if err := other.save(tx); err != nil {
 				return err
 			}
+			if other.region != region {
+				k.synced = append(k.synced, other)
+			}
 		}
+		recordIn(call, region, call.Operation, &sdk.UpdatePrimaryRegionInput{KeyId: &replica.arn, PrimaryRegion: &region}, keyIDElement{&replica.arn})
 		return nil
 	})
 }

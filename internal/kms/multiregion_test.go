@@ -2,6 +2,9 @@ package kms_test
 
 import (
 	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -253,4 +256,79 @@ func TestMultiRegionImport(t *testing.T) {
 	if a, b := describe(t, home, k.KeyId).KeyState, describe(t, there, k.KeyId).KeyState; a != "Enabled" || b != "PendingImport" {
 		t.Errorf("primary %s, replica %s", a, b)
 	}
+}
+
+// TestMultiRegionRecords has the records that calls have in the other Regions, as on AWS.
+func TestMultiRegionRecords(t *testing.T) {
+	srv := kagimoritest.Start(t)
+	c := srv.KMS("us-east-1")
+	seen := len(srv.Records())
+	// next are the new records: what happened where.
+	next := func() (list []string, all map[string]map[string]any) {
+		all = map[string]map[string]any{}
+		for _, rec := range srv.Records()[seen:] {
+			seen++
+			what := fmt.Sprintf("%s %s", rec["eventName"], rec["awsRegion"])
+			list, all[what] = append(list, what), rec
+		}
+		return list, all
+	}
+	want := func(what ...string) map[string]map[string]any {
+		t.Helper()
+		list, all := next()
+		if !slices.Equal(list, what) {
+			t.Errorf("the records are %q, want %q", list, what)
+		}
+		for _, rec := range all {
+			if rec["eventType"] == "AwsApiCall" && rec["requestID"] == nil || rec["recipientAccountId"] != srv.Account {
+				t.Errorf("the record is %s", asJSON(t, rec))
+			}
+		}
+		return all
+	}
+	invoker := func(rec map[string]any) any { return rec["userIdentity"].(map[string]any)["invokedBy"] }
+	key := apitest.Must[*kms.CreateKeyOutput](t)(c.CreateKey(ctx, &kms.CreateKeyInput{MultiRegion: aws.Bool(true)})).KeyMetadata
+	want("CreateKey us-east-1")
+	in := func(region string) string { return strings.Replace(*key.Arn, "us-east-1", region, 1) }
+
+	for i, region := range []string{"eu-west-1", "ap-northeast-1"} {
+		apitest.Must[*kms.ReplicateKeyOutput](t)(c.ReplicateKey(ctx, &kms.ReplicateKeyInput{KeyId: key.KeyId, ReplicaRegion: &region}))
+		expected := []string{"ReplicateKey us-east-1", "CreateKey " + region}
+		if i == 1 { // the first one learns of the second
+			expected = append(expected, "SynchronizeMultiRegionKey eu-west-1")
+		}
+		all := want(expected...)
+		made := all["CreateKey "+region]
+		if invoker(made) != "kms.amazonaws.com" || made["requestID"] != all["ReplicateKey us-east-1"]["requestID"] || made["eventID"] == all["ReplicateKey us-east-1"]["eventID"] ||
+			made["requestParameters"].(map[string]any)["keySpec"] != "SYMMETRIC_DEFAULT" || made["responseElements"].(map[string]any)["keyMetadata"].(map[string]any)["arn"] != in(region) {
+			t.Errorf("the record in %s is %s", region, asJSON(t, made))
+		}
+	}
+	apitest.Must[*kms.RotateKeyOnDemandOutput](t)(c.RotateKeyOnDemand(ctx, &kms.RotateKeyOnDemandInput{KeyId: key.KeyId}))
+	all := want("RotateKeyOnDemand us-east-1", "RotateKey us-east-1", "SynchronizeMultiRegionKey eu-west-1", "SynchronizeMultiRegionKey ap-northeast-1")
+	sync := all["SynchronizeMultiRegionKey eu-west-1"]
+	if sync["eventType"] != "AwsApiCall" || sync["requestParameters"] != nil || invoker(sync) != "AWS Internal" || sync["responseElements"].(map[string]any)["keyId"] != in("eu-west-1") ||
+		sync["resources"].([]any)[0].(map[string]any)["ARN"] != *key.Arn || sync["requestID"] != all["RotateKeyOnDemand us-east-1"]["requestID"] {
+		t.Errorf("the record is %s", asJSON(t, sync))
+	}
+	apitest.Must[*kms.UpdateKeyDescriptionOutput](t)(c.UpdateKeyDescription(ctx, &kms.UpdateKeyDescriptionInput{KeyId: key.KeyId, Description: aws.String("not shared")}))
+	want("UpdateKeyDescription us-east-1")
+
+	apitest.Must[*kms.UpdatePrimaryRegionOutput](t)(c.UpdatePrimaryRegion(ctx, &kms.UpdatePrimaryRegionInput{KeyId: key.KeyId, PrimaryRegion: aws.String("eu-west-1")}))
+	all = want("UpdatePrimaryRegion us-east-1", "UpdatePrimaryRegion eu-west-1", "SynchronizeMultiRegionKey ap-northeast-1")
+	second := all["UpdatePrimaryRegion eu-west-1"]
+	if invoker(second) != "kms.amazonaws.com" || second["requestID"] != all["UpdatePrimaryRegion us-east-1"]["requestID"] || len(second["resources"].([]any)) != 0 ||
+		second["requestParameters"].(map[string]any)["keyId"] != in("eu-west-1") || second["responseElements"].(map[string]any)["keyId"] != in("eu-west-1") {
+		t.Errorf("the record in eu-west-1 is %s", asJSON(t, second))
+	}
+
+	// What comes due by itself.
+	apitest.Must[*kms.EnableKeyRotationOutput](t)(srv.KMS("eu-west-1").EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: key.KeyId, RotationPeriodInDays: aws.Int32(90)}))
+	want("EnableKeyRotation eu-west-1", "SynchronizeMultiRegionKey us-east-1", "SynchronizeMultiRegionKey ap-northeast-1")
+	srv.Advance(91 * 24 * time.Hour)
+	want("RotateKey eu-west-1", "SynchronizeMultiRegionKey us-east-1", "SynchronizeMultiRegionKey ap-northeast-1")
+	apitest.Must[*kms.ScheduleKeyDeletionOutput](t)(c.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: key.KeyId, PendingWindowInDays: aws.Int32(7)}))
+	want("ScheduleKeyDeletion us-east-1")
+	srv.Advance(8 * 24 * time.Hour)
+	want("SynchronizeMultiRegionKey ap-northeast-1", "DeleteKey us-east-1")
 }

@@ -429,6 +429,7 @@ type record struct {
 	EventName string
 	ErrorCode string
 	RequestID string
+	AWSRegion string
 	EventID   string
 
 	UserIdentity        struct{ Type, AccessKeyID string }

@@ -222,6 +222,9 @@ func TestValidationErrors(t *testing.T) {
 				"GenerateMac, VerifyMac, DeriveSharedSecret, Encapsulate, Decapsulate]; " +
 				"null constraints.encryptionContextEquals.a: not be null; " +
 				`'a b' granteePrincipal: satisfy regular expression pattern: ^[\w+=,.@:/-]+$`},
+		{"AWSEvents.PutTargets", `{"Rule":"r","Targets":[{"Id":"1","Arn":"a","InputTransformer":{"InputTemplate":"t","InputPathsMap":{"a b":"$","c":"` + strings.Repeat("x", 257) + `"}}}]}`,
+			`2: 'a b' targets.1.member.inputTransformer.inputPathsMap: satisfy regular expression pattern: [A-Za-z0-9\_\-]+; ` +
+				"'" + strings.Repeat("x", 256) + "...' targets.1.member.inputTransformer.inputPathsMap.c: have length less than or equal to 256"},
 	} {
 		_, err := decode(t, c.operation, c.body)
 		e, ok := err.(*awserr.Error)
