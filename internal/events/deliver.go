@@ -179,11 +179,7 @@ func (b *batch) commit(ctx context.Context, last bool) error {
 	if b.learned {
 		now.Learned = b.at
 	}
-	var dropped []api.Record
-	for _, to := range slices.SortedFunc(maps.Keys(b.dropped), func(x, y targetPlace) int { return cmp.Compare(x.index(), y.index()) }) {
-		dropped = append(dropped, b.s.failure(to, []api.Pair{{Name: "reason", Value: fmt.Sprintf("%d events wait for the target already.", maxPending)},
-			{Name: "events", Value: strconv.Itoa(b.dropped[to])}}))
-	}
+	dropped := b.failures()
 	recs, err := b.s.Trail.Commit(ctx, func(tx store.Tx) error {
 		rec, err := tx.Get(positionPlace)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -205,6 +201,15 @@ func (b *batch) commit(ctx context.Context, last bool) error {
 	b.position = now
 	b.stored()
 	return b.s.Trail.JournalCommitted(ctx, recs)
+}
+
+// failures are the records of what was dropped.
+func (b *batch) failures() (recs []api.Record) {
+	for _, to := range slices.SortedFunc(maps.Keys(b.dropped), func(x, y targetPlace) int { return cmp.Compare(x.index(), y.index()) }) {
+		recs = append(recs, b.s.failure(to, []api.Pair{{Name: "reason", Value: fmt.Sprintf("%d events wait for the target already.", maxPending)},
+			{Name: "events", Value: strconv.Itoa(b.dropped[to])}}))
+	}
+	return recs
 }
 
 // failure is the record of what could not be delivered.
@@ -309,7 +314,7 @@ func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
 			if err != nil {
 				return err
 			}
-			if next = d.Next; !next.After(now) && len(due) < parallel {
+			if next = d.Next; !next.After(now) && len(due) < c.atOnce(of) {
 				due = append(due, d)
 			}
 			return nil
@@ -337,6 +342,17 @@ func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
 		return 0, ctx.Err()
 	}
 	return 0, c.settle(ctx, of, outcomes)
+}
+
+// atOnce is how many deliveries may be under way. Responses go one by one: one that is done
+// makes others needless.
+func (c *courier) atOnce(of *rule) int {
+	if t := of.target(c.to.id); t != nil {
+		if kind, _, _ := parseTarget(*t.Arn); kind == responseKind {
+			return 1
+		}
+	}
+	return parallel
 }
 
 // errDropped says that a delivery has no target any more.

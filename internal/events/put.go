@@ -64,10 +64,13 @@ func (s *Service) PutEvents(ctx context.Context, call *api.Call, in *sdk.PutEven
 		}
 		out.Entries = append(out.Entries, result)
 	}
-	if len(b.deliveries) == 0 {
+	if len(b.deliveries)+len(b.dropped) == 0 {
 		return out, nil
 	}
-	if err := s.Trail.Change(ctx, call, func(tx store.Tx) error { return b.store(tx) }); err != nil {
+	if err := s.Trail.Change(ctx, call, func(tx store.Tx) error {
+		call.Trail.Events = b.failures()
+		return b.store(tx)
+	}); err != nil {
 		return nil, err
 	}
 	b.stored()

@@ -108,8 +108,8 @@ func principalOf(a *attempt) []string {
 	return nil
 }
 
-// send responds. What a response did, and what happened before one to the same subject was
-// done, is no reason for another one.
+// send responds. What a response did, and what happened before one to the same subject
+// began, is no reason for another one.
 func (r *response) send(ctx context.Context, s *Service, a *attempt) error {
 	if a.event.member("detail", "userIdentity", "invokedBy") == Principal {
 		return nil
@@ -125,10 +125,11 @@ func (r *response) send(ctx context.Context, s *Service, a *attempt) error {
 		if s.wasHandled(key, a.Seq) {
 			continue
 		}
+		last := s.Trail.LastSeq()
 		if err := r.respond(ctx, s, a, subject); err != nil {
 			return err
 		}
-		s.noteHandled(key)
+		s.noteHandled(key, last)
 	}
 	return nil
 }
@@ -142,8 +143,7 @@ func (s *Service) wasHandled(key string, seq uint64) bool {
 	return seq <= s.handled[key]
 }
 
-func (s *Service) noteHandled(key string) {
-	seq := s.Trail.LastSeq()
+func (s *Service) noteHandled(key string, seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.handled) >= maxHandled {

@@ -306,6 +306,8 @@ func (s *Service) PutTargets(ctx context.Context, call *api.Call, in *sdk.PutTar
 		}
 	}
 	var revived map[targetPlace]int
+	out := &sdk.PutTargetsOutput{FailedEntries: []types.PutTargetsResultEntry{}}
+	call.Trail.Response = out
 	err = s.Trail.Change(ctx, call, func(tx store.Tx) error {
 		r, err := getRule(tx, p)
 		if err != nil {
@@ -329,7 +331,7 @@ func (s *Service) PutTargets(ctx context.Context, call *api.Call, in *sdk.PutTar
 		return nil, err
 	}
 	s.added(revived)
-	return &sdk.PutTargetsOutput{FailedEntries: []types.PutTargetsResultEntry{}}, nil
+	return out, nil
 }
 
 func without(targets []types.Target, id string) []types.Target {
@@ -339,6 +341,7 @@ func without(targets []types.Target, id string) []types.Target {
 // RemoveTargets takes targets from a rule. What waits to be delivered to them is dropped.
 func (s *Service) RemoveTargets(ctx context.Context, call *api.Call, in *sdk.RemoveTargetsInput) (*sdk.RemoveTargetsOutput, error) {
 	out := &sdk.RemoveTargetsOutput{}
+	call.Trail.Response = out
 	return out, s.change(ctx, call, in.Rule, in.EventBusName, values{}, func(tx store.Tx, r *rule) error {
 		out.FailedEntries, out.FailedEntryCount = []types.RemoveTargetsResultEntry{}, 0
 		for _, id := range in.Ids {
