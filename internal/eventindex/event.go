@@ -14,6 +14,8 @@ type Event struct {
 	ID          string
 	Name        string
 	Source      string
+	Kind        string // eventType: AwsApiCall
+	ErrorCode   string
 	ReadOnly    bool
 	Username    string // of a user; of a role the session's name; of a root user "root"
 	AccessKeyID string
@@ -36,7 +38,7 @@ func Parse(record []byte) (*Event, bool) {
 // view is an Event whose texts lie in its record. It is made of every record that there is,
 // so one view serves for all of them, and leaves no garbage.
 type view struct {
-	account, region, id, name, source, username, accessKeyID []byte
+	account, region, id, name, source, kind, errorCode, username, accessKeyID []byte
 
 	readOnly  bool
 	resources []struct{ kind, arn []byte }
@@ -62,6 +64,10 @@ func (v *view) parse(record []byte) bool {
 			v.name = text(value)
 		case "eventSource":
 			v.source = text(value)
+		case "eventType":
+			v.kind = text(value)
+		case "errorCode":
+			v.errorCode = text(value)
 		case "readOnly":
 			v.readOnly = string(value) == "true"
 		case "userIdentity":
@@ -111,7 +117,7 @@ func (v *view) parse(record []byte) bool {
 // event is what v shows, with memory of its own.
 func (v *view) event() *Event {
 	e := &Event{Account: string(v.account), Region: string(v.region), Time: time.Unix(v.unix, 0).UTC(), ID: string(v.id), Name: string(v.name),
-		Source: string(v.source), ReadOnly: v.readOnly, Username: string(v.username), AccessKeyID: string(v.accessKeyID)}
+		Source: string(v.source), Kind: string(v.kind), ErrorCode: string(v.errorCode), ReadOnly: v.readOnly, Username: string(v.username), AccessKeyID: string(v.accessKeyID)}
 	for _, r := range v.resources {
 		e.Resources = append(e.Resources, Resource{string(r.kind), string(r.arn)})
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kagimori/kagimori/internal/eventindex"
 	"github.com/kagimori/kagimori/internal/journal"
 	"github.com/kagimori/kagimori/internal/store"
 )
@@ -85,9 +86,8 @@ func (s *Service) newDetector(ctx context.Context, b *batch, next uint64) (*dete
 		if e.Seq >= next || ctx.Err() != nil {
 			break
 		}
-		var r record
-		if json.Unmarshal(e.Record, &r) == nil {
-			d.use(b, &r)
+		if head, ok := eventindex.Parse(e.Record); ok {
+			d.use(b, head, e.Record)
 		}
 		if len(b.principals) >= batchSize {
 			if err := b.commit(ctx, false); err != nil {
@@ -99,15 +99,25 @@ func (s *Service) newDetector(ctx context.Context, b *batch, next uint64) (*dete
 	return d, cmp.Or(ctx.Err(), b.commit(ctx, false))
 }
 
-// principal is who called: a user, a root, or the role of a session; another account's is
-// known by its id alone.
-func (r *record) principal() string {
-	id, _, _ := strings.Cut(r.UserIdentity.PrincipalID, ":")
-	return cmp.Or(r.UserIdentity.SessionContext.SessionIssuer.ARN, r.UserIdentity.ARN, id, r.UserIdentity.InvokedBy)
+// principal is who called, by a record: a user, a root, or the role of a session; another
+// account's is known by its id alone. It is empty for this service.
+func principal(text []byte) string {
+	var r struct {
+		UserIdentity struct {
+			PrincipalID, ARN, InvokedBy string
+			SessionContext              struct{ SessionIssuer struct{ ARN string } }
+		}
+	}
+	if json.Unmarshal(text, &r) != nil || r.UserIdentity.InvokedBy == Principal {
+		return ""
+	}
+	who := &r.UserIdentity
+	id, _, _ := strings.Cut(who.PrincipalID, ":")
+	return cmp.Or(who.SessionContext.SessionIssuer.ARN, who.ARN, id, who.InvokedBy)
 }
 
-func (r *record) keys() (arns []string) {
-	for _, res := range r.Resources {
+func keys(head *eventindex.Event) (arns []string) {
+	for _, res := range head.Resources {
 		if strings.Contains(res.ARN, ":key/") {
 			arns = append(arns, res.ARN)
 		}
@@ -115,47 +125,53 @@ func (r *record) keys() (arns []string) {
 	return arns
 }
 
+const kmsSource = "kms.amazonaws.com"
+
 // use notes the keys that a record says were used, and gives those whose use by the
 // principal is new.
-func (d *detector) use(b *batch, r *record) (fresh []string) {
-	if r.EventSource != "kms.amazonaws.com" || r.ErrorCode != "" || !slices.Contains(uses, r.EventName) {
-		return nil
+func (d *detector) use(b *batch, head *eventindex.Event, text []byte) (who string, fresh []string) {
+	if head.Source != kmsSource || head.ErrorCode != "" || !slices.Contains(uses, head.Name) {
+		return "", nil
 	}
-	for _, key := range r.keys() {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %s", r.RecipientAccountID, key, r.EventName, r.principal()))
+	if who = principal(text); who == "" {
+		return "", nil
+	}
+	for _, key := range keys(head) {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %s", head.Account, key, head.Name, who))
 		hash := hex.EncodeToString(sum[:16])
 		if !d.seen[hash] {
 			d.seen[hash] = true
-			b.principals = append(b.principals, seenPrincipal{bus{r.RecipientAccountID, r.AWSRegion}, hash, r.EventTime})
+			b.principals = append(b.principals, seenPrincipal{bus{head.Account, head.Region}, hash, stamp(head.Time)})
 			fresh = append(fresh, key)
 		}
 	}
-	return fresh
+	return who, fresh
 }
 
 // look gives the events that follow from a record.
-func (d *detector) look(b *batch, r *record, at time.Time) (list []envelope) {
-	add := func(kind string, resources []string, detail map[string]any) {
-		detail["event-id"], detail["event-name"], detail["principal"] = r.EventID, r.EventName, r.principal()
-		list = append(list, envelope{ID: derived(r.EventID, kind), Type: kind, Source: ownSource, Account: r.RecipientAccountID, Region: r.AWSRegion, Time: r.EventTime,
+func (d *detector) look(b *batch, head *eventindex.Event, text []byte) (list []envelope) {
+	add := func(kind, who string, resources []string, detail map[string]any) {
+		detail["event-id"], detail["event-name"], detail["principal"] = head.ID, head.Name, who
+		list = append(list, envelope{ID: derived(head.ID, kind), Type: kind, Source: ownSource, Account: head.Account, Region: head.Region, Time: stamp(head.Time),
 			Resources: resources, Detail: encode(detail)})
 	}
-	if fresh := d.use(b, r); len(fresh) > 0 && r.UserIdentity.InvokedBy != Principal {
-		add(principalType, fresh, map[string]any{})
+	if who, fresh := d.use(b, head, text); len(fresh) > 0 {
+		add(principalType, who, fresh, map[string]any{})
 	}
-	if r.EventSource == "kms.amazonaws.com" && r.ErrorCode == "AccessDenied" {
-		who := strings.Join([]string{r.RecipientAccountID, r.AWSRegion, r.principal()}, " ")
-		c := d.denials[who]
-		if c == nil || at.Sub(c.since) >= burstTime {
+	if head.Source == kmsSource && head.ErrorCode == "AccessDenied" {
+		who := principal(text)
+		key := strings.Join([]string{head.Account, head.Region, who}, " ")
+		c := d.denials[key]
+		if c == nil || head.Time.Sub(c.since) >= burstTime {
 			if len(d.denials) >= maxCounted {
 				clear(d.denials)
 			}
-			c = &burst{since: at}
-			d.denials[who] = c
+			c = &burst{since: head.Time}
+			d.denials[key] = c
 		}
 		// Once for each power of ten: what goes on is told, and not each time.
 		if c.count++; c.count >= 10 && powerOfTen(c.count) {
-			add(denialsType, r.keys(), map[string]any{"count": c.count, "since": c.since.UTC().Format(time.RFC3339)})
+			add(denialsType, who, keys(head), map[string]any{"count": c.count, "since": stamp(c.since)})
 		}
 	}
 	return list

@@ -8,17 +8,18 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/kagimori/kagimori/internal/eventindex"
 	"github.com/kagimori/kagimori/internal/events/pattern"
 )
 
 // event is an event of a bus.
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
 type event struct {
-	text  []byte // JSON
-	value any    // the same, as pattern.Decode gives it
-
-	id, kind string // its id and detail-type
+	id       string
 	ingested time.Time
+	value    any    // as pattern.Match takes it
+	text     []byte // JSON; nil until it is asked for
+	envelope *envelope
 }
 
 // envelope is the JSON of an event.
@@ -34,30 +35,40 @@ type envelope struct {
 	Detail    json.RawMessage `json:"detail"`
 }
 
-// newEvent makes an event of its envelope, whose version, and id if it is derived from
-// another one's, it sets.
-func newEvent(e envelope, ingested time.Time) (*event, error) {
+// newEvent makes an event of its envelope.
+func newEvent(e envelope, ingested time.Time) *event {
 	e.Version = "0"
 	if e.Resources == nil {
 		e.Resources = []string{}
 	}
-	return parseEvent(encode(e), ingested)
+	resources := make([]any, len(e.Resources))
+	for i, r := range e.Resources {
+		resources[i] = r
+	}
+	return &event{id: e.ID, ingested: ingested, envelope: &e, value: map[string]any{"version": e.Version, "id": e.ID, "detail-type": e.Type, "source": e.Source,
+		"account": e.Account, "time": e.Time, "region": e.Region, "resources": resources, "detail": e.Detail}}
 }
 
-// parseEvent reads an event.
+// json is the event in JSON.
+func (e *event) json() []byte {
+	if e.text == nil {
+		e.text = encode(e.envelope)
+	}
+	return e.text
+}
+
+// parseEvent reads an event that json gave.
 func parseEvent(text []byte, ingested time.Time) (*event, error) {
 	v, err := pattern.Decode(text)
 	if err != nil {
 		return nil, err
 	}
 	e := &event{text: text, value: v, ingested: ingested}
-	object, _ := v.(map[string]any)
-	e.id, _ = object["id"].(string)
-	e.kind, _ = object["detail-type"].(string)
+	e.id = e.member("id")
 	return e, nil
 }
 
-// member is a text within the event.
+// member is a text within an event that was parsed.
 func (e *event) member(path ...string) string {
 	v := e.value
 	for _, name := range path {
@@ -68,7 +79,7 @@ func (e *event) member(path ...string) string {
 	return s
 }
 
-// resources are the ARNs of what the event is about: those of its envelope, and those of
+// resources are the ARNs of what an event that was parsed is about: those of its envelope, and those of
 // the record that it may be of.
 func (e *event) resources() (arns []string) {
 	add := func(v any) {
@@ -84,24 +95,6 @@ func (e *event) resources() (arns []string) {
 		add(jsonPath{"ARN"}.find(v))
 	}
 	return arns
-}
-
-// record is what is read of an audit record to make events of it.
-type record struct {
-	EventID            string
-	EventName          string
-	EventSource        string
-	EventTime          string
-	EventType          string
-	ErrorCode          string
-	AWSRegion          string
-	RecipientAccountID string `json:"recipientAccountId"`
-	UserIdentity       struct {
-		Type, PrincipalID, ARN, AccountID, InvokedBy string
-		SessionContext                               struct{ SessionIssuer struct{ ARN string } }
-	}
-	Resources           []struct{ Type, ARN string }
-	ServiceEventDetails map[string]string
 }
 
 // FailedDelivery is the name of the record of an event that could not be delivered.
@@ -123,38 +116,41 @@ var details = [][2]string{
 }
 
 // envelopes are the events that a record is.
-func (r *record) envelopes(text []byte) []envelope {
+func envelopes(head *eventindex.Event, text []byte) []envelope {
 	// Were these events, a target that fails would go on for ever.
-	if r.EventName == FailedDelivery && r.EventSource == Principal {
+	if head.Name == FailedDelivery && head.Source == Principal {
 		return nil
 	}
-	source := r.EventSource
+	source := head.Source
 	if name, ok := strings.CutSuffix(source, ".amazonaws.com"); ok {
 		source = "aws." + name
 	}
+	const call = "AwsApiCall"
 	kind := "AWS API Call via CloudTrail"
-	if r.EventType != "AwsApiCall" {
+	if head.Kind != call {
 		kind = "AWS Service Event via CloudTrail"
 	}
-	base := envelope{Type: kind, Source: source, Account: r.RecipientAccountID, Time: r.EventTime, Region: r.AWSRegion, Detail: text}
+	base := envelope{ID: derived(head.ID, kind), Type: kind, Source: source, Account: head.Account, Time: stamp(head.Time), Region: head.Region, Detail: text}
 	list := []envelope{base}
-	if of := detailTypes[r.EventName]; of != "" && r.EventType != "AwsApiCall" && len(r.Resources) > 0 {
-		base.Type, base.Source = of, "aws.kms"
-		base.Resources = []string{r.Resources[0].ARN}
-		members := map[string]string{"key-id": r.Resources[0].ARN[strings.LastIndexByte(r.Resources[0].ARN, '/')+1:]}
-		for _, d := range details {
-			if v := r.ServiceEventDetails[d[0]]; v != "" {
-				members[d[1]] = v
+	if of := detailTypes[head.Name]; of != "" && head.Kind != call && len(head.Resources) > 0 {
+		arn := head.Resources[0].ARN
+		var r struct{ ServiceEventDetails map[string]string }
+		members := map[string]string{"key-id": arn[strings.LastIndexByte(arn, '/')+1:]}
+		if json.Unmarshal(text, &r) == nil {
+			for _, d := range details {
+				if v := r.ServiceEventDetails[d[0]]; v != "" {
+					members[d[1]] = v
+				}
 			}
 		}
-		base.Detail = encode(members)
+		base.ID, base.Type, base.Source, base.Resources, base.Detail = derived(head.ID, of), of, "aws.kms", []string{arn}, encode(members)
 		list = append(list, base)
-	}
-	for i := range list {
-		list[i].ID = derived(r.EventID, list[i].Type)
 	}
 	return list
 }
+
+// stamp is a time as events have it.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // derived is the id of an event that follows from a record: the same each time.
 func derived(eventID, kind string) string {

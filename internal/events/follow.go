@@ -157,9 +157,7 @@ func (s *Service) follow(ctx context.Context, rules *ruleSet) error {
 		if s.stale.Load() || ctx.Err() != nil { // what follows a change of rules is for the new ones
 			break
 		}
-		if err := s.look(b, rules, found, e); err != nil {
-			return err
-		}
+		s.look(b, rules, found, e)
 		b.at = e.Seq
 		if len(b.deliveries) >= batchSize || b.at-b.position.Seq >= unstored {
 			if err := b.commit(ctx, false); err != nil {
@@ -174,41 +172,28 @@ func (s *Service) follow(ctx context.Context, rules *ruleSet) error {
 }
 
 // look makes events of a record and matches them against the rules.
-func (s *Service) look(b *batch, rules *ruleSet, found *detector, entry journal.Entry) error {
+func (s *Service) look(b *batch, rules *ruleSet, found *detector, entry journal.Entry) {
 	head, ok := eventindex.Parse(entry.Record)
 	if !ok {
-		return nil
+		return
 	}
 	of := bus{head.Account, head.Region}
 	interested := rules.rules[of]
 	detects := found != nil && rules.detects[of]
 	if len(interested) == 0 || head.ReadOnly && !detects && !anyOf(interested, entry.Seq, true) {
-		return nil
-	}
-	var r record
-	if err := json.Unmarshal(entry.Record, &r); err != nil {
-		return nil // not one of ours
+		return
 	}
 	now := s.Clock.Now()
 	if !head.ReadOnly || anyOf(interested, entry.Seq, true) {
-		for _, env := range r.envelopes(entry.Record) {
-			e, err := newEvent(env, now)
-			if err != nil {
-				return err
-			}
-			b.match(interested, e, entry.Seq, head.ReadOnly)
+		for _, env := range envelopes(head, entry.Record) {
+			b.match(interested, newEvent(env, now), entry.Seq, head.ReadOnly)
 		}
 	}
 	if detects {
-		for _, env := range found.look(b, &r, head.Time) {
-			e, err := newEvent(env, now)
-			if err != nil {
-				return err
-			}
-			b.match(interested, e, entry.Seq, false)
+		for _, env := range found.look(b, head, entry.Record) {
+			b.match(interested, newEvent(env, now), entry.Seq, false)
 		}
 	}
-	return nil
 }
 
 // anyOf tells whether one of the rules is for the record of that number.
@@ -236,7 +221,7 @@ func (b *batch) match(rules []*compiled, e *event, seq uint64, readOnly bool) {
 			continue
 		}
 		for i := range r.Targets {
-			b.add(&delivery{to: targetPlace{r.place.Account, r.place.Region, r.place.ID, *r.Targets[i].Id}, Event: e.text, id: e.id, Seq: seq, Ingested: e.ingested, Next: e.ingested})
+			b.add(&delivery{to: targetPlace{r.place.Account, r.place.Region, r.place.ID, *r.Targets[i].Id}, Event: e.json(), id: e.id, Seq: seq, Ingested: e.ingested, Next: e.ingested})
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -104,12 +103,8 @@ func (s *Service) entry(call *api.Call, in *types.PutEventsRequestEntry) (e *eve
 	if in.Time != nil {
 		at = *in.Time
 	}
-	e, err = newEvent(envelope{ID: uuid.NewString(), Type: *in.DetailType, Source: source, Account: call.Caller.Account, Time: at.UTC().Format(time.RFC3339),
-		Region: call.Region, Resources: in.Resources, Detail: json.RawMessage(*in.Detail)}, call.Time)
-	if err != nil {
-		return nil, "MalformedDetail", "Detail is malformed."
-	}
-	return e, "", ""
+	return newEvent(envelope{ID: uuid.NewString(), Type: *in.DetailType, Source: source, Account: call.Caller.Account, Time: stamp(at),
+		Region: call.Region, Resources: in.Resources, Detail: json.RawMessage(*in.Detail)}, call.Time), "", ""
 }
 
 // TestEventPattern tells whether an event matches a pattern.

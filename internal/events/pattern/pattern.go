@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -392,7 +393,8 @@ func anythingBut(arg any) (matcher, error) {
 	}, nil
 }
 
-// Match tells whether an event, as Decode gives it, matches.
+// Match tells whether an event matches. It is as Decode gives it, but any part of it can be a
+// json.RawMessage too, of which no more is read than is needed.
 func (p *Pattern) Match(event any) bool { return p.root.match(event) }
 
 // May tells whether events can match that have that value in a member of theirs.
@@ -415,6 +417,9 @@ func (f *fields) may(member string, value any) bool {
 // match holds the fields against a value. Of an array one item must match as a whole; a
 // value that is no object has no members.
 func (f *fields) match(v any) bool {
+	if raw, ok := v.(json.RawMessage); ok {
+		return f.matchRaw(raw)
+	}
 	if list, ok := v.([]any); ok {
 		for _, item := range list {
 			if f.match(item) {
@@ -438,9 +443,71 @@ func (f *fields) match(v any) bool {
 	return len(f.or) == 0
 }
 
+// matchRaw is match for JSON that is not decoded.
+func (f *fields) matchRaw(raw json.RawMessage) bool {
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	kind := d.PeekKind()
+	if kind != '{' && kind != '[' {
+		return f.match(nil)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return false
+	}
+	if kind == '[' {
+		empty := true
+		for d.PeekKind() != ']' {
+			item, err := d.ReadValue()
+			if err != nil {
+				return false
+			}
+			if f.matchRaw(json.RawMessage(item)) {
+				return true
+			}
+			empty = false
+		}
+		return empty && f.match(nil)
+	}
+	var seen []*node // few
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return false
+		}
+		n := f.named[name.String()]
+		if n == nil {
+			if d.SkipValue() != nil {
+				return false
+			}
+			continue
+		}
+		value, err := d.ReadValue()
+		if err != nil || !n.match(json.RawMessage(value), true) {
+			return false
+		}
+		seen = append(seen, n)
+	}
+	for _, n := range f.named {
+		if !slices.Contains(seen, n) && !n.match(nil, false) {
+			return false
+		}
+	}
+	for _, or := range f.or {
+		if or.matchRaw(raw) {
+			return true
+		}
+	}
+	return len(f.or) == 0
+}
+
 func (n *node) match(v any, present bool) bool {
 	if n.fields != nil {
 		return n.fields.match(v)
+	}
+	if raw, ok := v.(json.RawMessage); ok {
+		var err error
+		if v, err = Decode(raw); err != nil {
+			return false
+		}
 	}
 	switch v := v.(type) {
 	case []any:

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"testing/quick"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const event = `{"version":"0","source":"aws.kms","detail-type":"AWS API Call via CloudTrail","resources":[],
@@ -101,6 +103,9 @@ func TestMatch(t *testing.T) {
 		if got := p.Match(e); got != c.want {
 			t.Errorf("%s: %v", c.pattern, got)
 		}
+		if got := p.Match(json.RawMessage(event)); got != c.want {
+			t.Errorf("%s: %v, of what was not decoded", c.pattern, got)
+		}
 	}
 }
 
@@ -194,6 +199,10 @@ func FuzzPattern(f *testing.F) {
 		}
 		if p.Match(e) != p.Match([]any{e}) {
 			t.Error("an array of one event is not as the event")
+		}
+		// Of members that are there twice encoding/json takes the last.
+		if jsontext.Value(event).IsValid() && p.Match(e) != p.Match(json.RawMessage(event)) {
+			t.Error("it is another event when it is not decoded")
 		}
 	})
 }
