@@ -301,6 +301,9 @@ type outcome struct {
 // round tries what is due, and tells when more is.
 func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
 	now := c.s.Clock.Now()
+	c.s.mu.Lock()
+	counted := c.s.pending[c.to]
+	c.s.mu.Unlock()
 	var due []*delivery
 	var of *rule
 	next := time.Time{}
@@ -323,9 +326,9 @@ func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if next.IsZero() { // whatever was counted
+	if next.IsZero() { // none is left of those that were counted before; more may be by now
 		c.s.mu.Lock()
-		c.s.pending[c.to] = 0
+		c.s.pending[c.to] -= counted
 		c.s.mu.Unlock()
 		return 0, nil
 	}
