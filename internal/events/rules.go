@@ -102,28 +102,23 @@ func invalid(format string, args ...any) error { return awserr.New(awserr.Valida
 // values are the condition keys of one request.
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html
 type values struct {
-	tags      []api.Tag // of the rule
-	given     []types.Tag
-	givenKeys []string
-	targets   []string
-	passed    bool // a role is passed
+	resource, request []api.Tag
+	removed           []string // tag keys
+	targets           []string
+	passed            bool // a role is passed
 }
 
 // Value implements policy.Context.
 func (v *values) Value(k *policy.ConditionKey) policy.Value {
 	switch k.Name {
 	case "aws:resourcetag":
-		return authz.TagValue(v.tags, k.Parameter)
+		return authz.TagValue(v.resource, k.Parameter)
 	case "aws:requesttag":
-		for _, t := range v.given {
-			if strings.EqualFold(*t.Key, k.Parameter) {
-				return policy.Text(*t.Value)
-			}
-		}
+		return authz.TagValue(v.request, k.Parameter)
 	case "aws:tagkeys":
-		keys := slices.Clone(v.givenKeys)
-		for _, t := range v.given {
-			keys = append(keys, *t.Key)
+		keys := slices.Clone(v.removed)
+		for _, t := range v.request {
+			keys = append(keys, t.Key)
 		}
 		if len(keys) > 0 {
 			return policy.Texts(keys)
@@ -180,7 +175,7 @@ func (s *Service) find(ctx context.Context, call *api.Call, name, bus *string, v
 	p = store.Place{Kind: ruleKind, Account: call.Caller.Account, Region: call.Region, ID: *name}
 	if err := s.Store.View(ctx, func(r store.Reader) error {
 		if known, err := getRule(r, p); err == nil {
-			v.tags = known.Tags
+			v.resource = known.Tags
 		} else if !awserr.Is(err, awserr.ResourceNotFound) {
 			return err
 		}
@@ -224,7 +219,7 @@ func (s *Service) change(ctx context.Context, call *api.Call, name, bus *string,
 
 // PutRule makes a rule or replaces all of one but its targets and tags.
 func (s *Service) PutRule(ctx context.Context, call *api.Call, in *sdk.PutRuleInput) (*sdk.PutRuleOutput, error) {
-	p, err := s.find(ctx, call, in.Name, in.EventBusName, values{given: in.Tags})
+	p, err := s.find(ctx, call, in.Name, in.EventBusName, values{request: given(in.Tags)})
 	if err != nil {
 		return nil, err
 	}
@@ -416,15 +411,22 @@ func (s *Service) ListRuleNamesByTarget(ctx context.Context, call *api.Call, in 
 	return out, err
 }
 
+// given are the tags of a request.
+func given(in []types.Tag) (tags []api.Tag) {
+	for _, t := range in {
+		tags = append(tags, api.Tag{Key: *t.Key, Value: *t.Value})
+	}
+	return tags
+}
+
 // addTags is tags with those of a request.
-func addTags(tags []api.Tag, given []types.Tag) ([]api.Tag, error) {
+func addTags(tags []api.Tag, in []types.Tag) ([]api.Tag, error) {
 	tags = slices.Clone(tags)
-	for _, g := range given {
-		if len(*g.Key) >= 4 && strings.EqualFold((*g.Key)[:4], "aws:") {
+	for _, g := range given(in) {
+		if len(g.Key) >= 4 && strings.EqualFold(g.Key[:4], "aws:") {
 			return nil, invalid("Tag keys that begin with aws: are AWS's.")
 		}
-		tags = slices.DeleteFunc(tags, func(t api.Tag) bool { return t.Key == *g.Key })
-		tags = append(tags, api.Tag{Key: *g.Key, Value: *g.Value})
+		tags = append(slices.DeleteFunc(tags, func(t api.Tag) bool { return t.Key == g.Key }), g)
 	}
 	if len(tags) > maxTags {
 		return nil, awserr.New(awserr.LimitExceeded, "A rule can have %d tags.", maxTags)
@@ -449,7 +451,7 @@ func (s *Service) TagResource(ctx context.Context, call *api.Call, in *sdk.TagRe
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.TagResourceOutput{}, s.change(ctx, call, name, nil, values{given: in.Tags}, func(tx store.Tx, r *rule) (err error) {
+	return &sdk.TagResourceOutput{}, s.change(ctx, call, name, nil, values{request: given(in.Tags)}, func(tx store.Tx, r *rule) (err error) {
 		if r.Tags, err = addTags(r.Tags, in.Tags); err != nil {
 			return err
 		}
@@ -463,7 +465,7 @@ func (s *Service) UntagResource(ctx context.Context, call *api.Call, in *sdk.Unt
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.UntagResourceOutput{}, s.change(ctx, call, name, nil, values{givenKeys: in.TagKeys}, func(tx store.Tx, r *rule) error {
+	return &sdk.UntagResourceOutput{}, s.change(ctx, call, name, nil, values{removed: in.TagKeys}, func(tx store.Tx, r *rule) error {
 		r.Tags = slices.DeleteFunc(r.Tags, func(t api.Tag) bool { return slices.Contains(in.TagKeys, t.Key) })
 		return r.put(tx)
 	})
