@@ -24,8 +24,9 @@ import (
 )
 
 const (
-	// maxDead is how many dead letters of a target are kept.
-	maxDead = 1000
+	// maxDead is how many dead letters of a target are kept. Older ones are removed with
+	// every buryEach new ones.
+	maxDead, buryEach = 1000, 100
 	// parallel is how many deliveries to a target are under way at the same time.
 	parallel = 8
 	// maxBackoff is the longest time until a delivery is tried again.
@@ -224,6 +225,7 @@ type courier struct {
 	s    *Service
 	to   targetPlace
 	woke chan struct{}
+	dead int // events that it gave up
 }
 
 // resume sets going what was left at the last stop.
@@ -344,7 +346,7 @@ func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
 	if ctx.Err() != nil { // tries were broken off; they are made again
 		return 0, ctx.Err()
 	}
-	return 0, c.settle(ctx, of, outcomes)
+	return 0, c.settle(ctx, outcomes)
 }
 
 // atOnce is how many deliveries may be under way. Responses go one by one: one that is done
@@ -403,20 +405,25 @@ type attempt struct {
 }
 
 // settle stores what became of tries.
-func (c *courier) settle(ctx context.Context, of *rule, outcomes []outcome) error {
+func (c *courier) settle(ctx context.Context, outcomes []outcome) error {
 	now := c.s.Clock.Now()
 	var stats Stats
 	var failures []api.Record
 	gone := 0
 	recs, err := c.s.Trail.Commit(ctx, func(tx store.Tx) error {
 		stats, failures, gone = Stats{}, nil, 0
+		of, err := getRule(tx, c.to.rulePlace())
+		if err != nil && !awserr.Is(err, awserr.ResourceNotFound) {
+			return err
+		}
+		t := of.target(c.to.id)
 		for _, o := range outcomes {
 			d := *o.delivery
 			d.Attempts++
 			d.Next = now.Add(backoff(d.Attempts))
 			var final permanent
 			switch {
-			case o.err == nil || errors.Is(o.err, errDropped):
+			case o.err == nil || t == nil:
 				if o.err == nil {
 					stats.Delivered++
 				}
@@ -424,10 +431,10 @@ func (c *courier) settle(ctx context.Context, of *rule, outcomes []outcome) erro
 				if err := tx.Delete(d.place(), d.revision); err != nil {
 					return err
 				}
-			case errors.As(o.err, &final) || d.Attempts > retries(of.target(c.to.id)) || d.Next.Sub(d.Ingested) > age(of.target(c.to.id)):
+			case errors.As(o.err, &final) || d.Attempts > retries(t) || d.Next.Sub(d.Ingested) > age(t):
 				stats.DeadLetters++
 				gone++
-				failures = append(failures, c.s.failure(c.to, []api.Pair{{Name: "targetArn", Value: *of.target(c.to.id).Arn}, {Name: "eventId", Value: d.id},
+				failures = append(failures, c.s.failure(c.to, []api.Pair{{Name: "targetArn", Value: *t.Arn}, {Name: "eventId", Value: d.id},
 					{Name: "attempts", Value: strconv.Itoa(d.Attempts)}, {Name: "reason", Value: o.err.Error()}}))
 				if err := put(tx, d.place(), &d, d.revision, store.IndexEntry{Name: deadIndex, Value: d.to.due(now)}); err != nil {
 					return err
@@ -439,7 +446,7 @@ func (c *courier) settle(ctx context.Context, of *rule, outcomes []outcome) erro
 				}
 			}
 		}
-		if stats.DeadLetters > 0 {
+		if now := c.dead + int(stats.DeadLetters); now > c.dead && (c.dead == 0 || now/buryEach > c.dead/buryEach) {
 			return c.s.bury(tx, c.to)
 		}
 		return nil
@@ -447,6 +454,7 @@ func (c *courier) settle(ctx context.Context, of *rule, outcomes []outcome) erro
 	if err != nil {
 		return err
 	}
+	c.dead += int(stats.DeadLetters)
 	c.s.mu.Lock()
 	c.s.pending[c.to] -= gone
 	c.s.stats.Delivered += stats.Delivered
@@ -462,14 +470,14 @@ func (c *courier) settle(ctx context.Context, of *rule, outcomes []outcome) erro
 }
 
 func retries(t *types.Target) int {
-	if t != nil && t.RetryPolicy != nil && t.RetryPolicy.MaximumRetryAttempts != nil {
+	if t.RetryPolicy != nil && t.RetryPolicy.MaximumRetryAttempts != nil {
 		return int(*t.RetryPolicy.MaximumRetryAttempts)
 	}
 	return defaultRetries
 }
 
 func age(t *types.Target) time.Duration {
-	if t != nil && t.RetryPolicy != nil && aws.ToInt32(t.RetryPolicy.MaximumEventAgeInSeconds) > 0 {
+	if t.RetryPolicy != nil && aws.ToInt32(t.RetryPolicy.MaximumEventAgeInSeconds) > 0 {
 		return time.Duration(*t.RetryPolicy.MaximumEventAgeInSeconds) * time.Second
 	}
 	return defaultAge
