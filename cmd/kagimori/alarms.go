@@ -66,13 +66,19 @@ func alarmsCommand() *cli.Command {
 	}
 	const from = "It asks the server that AWS_ENDPOINT_URL names, with your AWS credentials and Region."
 	list := "The alarms are\n" + strings.Join(names, "\n")
-	var targets, respond, role string
+	var targets, respond, role, regions string
+	inRegions := func(fs *flag.FlagSet) {
+		fs.StringVar(&regions, "regions", "", "`REGIONS`, with commas between; else that of the environment")
+	}
 	return &cli.Command{
 		Name: "alarms", Summary: "Have something done when something happens to keys",
 		Commands: []*cli.Command{
 			{
 				Name: "list", Summary: "Show the ready-made alarms, and whether they are enabled", Doc: from,
-				Run: func(ctx context.Context, env *cli.Env, _ []string) error { return listAlarms(ctx, env) },
+				Flags: inRegions,
+				Run: func(ctx context.Context, env *cli.Env, _ []string) error {
+					return eachRegion(ctx, env, split(regions), func(cfg aws.Config) error { return listAlarms(ctx, env, cfg) })
+				},
 			},
 			{
 				Name: "enable", Args: "NAME...", Summary: "Make rules of EventBridge for ready-made alarms",
@@ -84,18 +90,29 @@ func alarmsCommand() *cli.Command {
 					fs.StringVar(&targets, "to", "", "`TARGETS` that are told, with commas between: webhook/NAME, command/NAME or an ARN")
 					fs.StringVar(&respond, "respond", "", "`RESPONSES`, with commas between: disable-key, revoke-grant, revoke-grants, quarantine-principal")
 					fs.StringVar(&role, "role", "", "`ARN` of the role that responses act as")
+					inRegions(fs)
 				},
 				Run: func(ctx context.Context, env *cli.Env, args []string) error {
-					return enableAlarms(ctx, env, args, split(targets), split(respond), role)
+					return enableAlarms(ctx, env, args, split(regions), split(targets), split(respond), role)
 				},
 			},
 			{
 				Name: "disable", Args: "NAME...", Summary: "Remove the rules of alarms", Doc: from + " NAME is an alarm, or all.",
-				Run: disableAlarms,
+				Flags: inRegions,
+				Run: func(ctx context.Context, env *cli.Env, args []string) error {
+					list, err := namedAlarms(args)
+					if err != nil {
+						return err
+					}
+					return eachRegion(ctx, env, split(regions), func(cfg aws.Config) error { return disableAlarms(ctx, env, cfg, list) })
+				},
 			},
 			{
 				Name: "failed", Summary: "List the events that could not be delivered", Doc: from + " They are kept: put the target again, and they are tried again.",
-				Run: func(ctx context.Context, env *cli.Env, _ []string) error { return failedEvents(ctx, env) },
+				Flags: inRegions,
+				Run: func(ctx context.Context, env *cli.Env, _ []string) error {
+					return eachRegion(ctx, env, split(regions), func(cfg aws.Config) error { return failedEvents(ctx, env, cfg) })
+				},
 			},
 		},
 	}
@@ -116,7 +133,25 @@ func namedAlarms(args []string) (list []alarm, err error) {
 	return list, nil
 }
 
-func enableAlarms(ctx context.Context, env *cli.Env, args, to, respond []string, role string) error {
+// eachRegion calls fn with the settings for each of the Regions; for none of them with those
+// of the environment.
+func eachRegion(ctx context.Context, env *cli.Env, regions []string, fn func(aws.Config) error) error {
+	if len(regions) == 0 {
+		regions = []string{""}
+	}
+	for _, region := range regions {
+		cfg, err := clientConfig(ctx, env, region)
+		if err == nil {
+			err = fn(cfg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func enableAlarms(ctx context.Context, env *cli.Env, args, regions, to, respond []string, role string) error {
 	list, err := namedAlarms(args)
 	if err != nil {
 		return err
@@ -124,11 +159,11 @@ func enableAlarms(ctx context.Context, env *cli.Env, args, to, respond []string,
 	if len(to)+len(respond) == 0 {
 		return cli.Usagef("say what is to be done: --to webhook/NAME, --to command/NAME or --respond disable-key")
 	}
-	cfg, err := clientConfig(ctx, env, "")
-	if err != nil {
-		return err
-	}
 	if len(respond) > 0 && role == "" {
+		cfg, err := clientConfig(ctx, env, "")
+		if err != nil {
+			return err
+		}
 		if role, err = responder(ctx, env, iam.NewFromConfig(cfg)); err != nil {
 			return err
 		}
@@ -146,6 +181,10 @@ func enableAlarms(ctx context.Context, env *cli.Env, args, to, respond []string,
 	for _, r := range respond {
 		add(events.TargetARN("response", r), &role)
 	}
+	return eachRegion(ctx, env, regions, func(cfg aws.Config) error { return putAlarms(ctx, env, cfg, list, targets) })
+}
+
+func putAlarms(ctx context.Context, env *cli.Env, cfg aws.Config, list []alarm, targets []types.Target) error {
 	c := eventbridge.NewFromConfig(cfg)
 	for _, a := range list {
 		name := alarmPrefix + a.name
@@ -190,15 +229,7 @@ func spoken(err error) error {
 	return err
 }
 
-func disableAlarms(ctx context.Context, env *cli.Env, args []string) error {
-	list, err := namedAlarms(args)
-	if err != nil {
-		return err
-	}
-	cfg, err := clientConfig(ctx, env, "")
-	if err != nil {
-		return err
-	}
+func disableAlarms(ctx context.Context, env *cli.Env, cfg aws.Config, list []alarm) error {
 	c := eventbridge.NewFromConfig(cfg)
 	for _, a := range list {
 		name := alarmPrefix + a.name
@@ -226,11 +257,7 @@ func disableAlarms(ctx context.Context, env *cli.Env, args []string) error {
 	return nil
 }
 
-func listAlarms(ctx context.Context, env *cli.Env) error {
-	cfg, err := clientConfig(ctx, env, "")
-	if err != nil {
-		return err
-	}
+func listAlarms(ctx context.Context, env *cli.Env, cfg aws.Config) error {
 	c := eventbridge.NewFromConfig(cfg)
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "ALARM\tWHEN\tIN %s\n", strings.ToUpper(cfg.Region))
@@ -252,11 +279,7 @@ func listAlarms(ctx context.Context, env *cli.Env) error {
 }
 
 // failedEvents lists the records of events that could not be delivered, newest first.
-func failedEvents(ctx context.Context, env *cli.Env) error {
-	cfg, err := clientConfig(ctx, env, "")
-	if err != nil {
-		return err
-	}
+func failedEvents(ctx context.Context, env *cli.Env, cfg aws.Config) error {
 	pages := cloudtrail.NewLookupEventsPaginator(cloudtrail.NewFromConfig(cfg), &cloudtrail.LookupEventsInput{LookupAttributes: []cloudtrailtypes.LookupAttribute{
 		{AttributeKey: cloudtrailtypes.LookupAttributeKeyEventName, AttributeValue: aws.String(events.FailedDelivery)}}})
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
@@ -282,7 +305,7 @@ func failedEvents(ctx context.Context, env *cli.Env) error {
 		}
 	}
 	if n == 0 {
-		fmt.Fprintln(w, "All events were delivered.")
+		fmt.Fprintf(w, "All events in %s were delivered.\n", cfg.Region)
 	}
 	return w.Flush()
 }

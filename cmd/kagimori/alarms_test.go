@@ -60,6 +60,12 @@ func TestAlarms(t *testing.T) {
 	if r := run("alarms", "disable", "all"); r.status != cli.StatusOK || r.out != "" {
 		t.Errorf("once more: %+v", r)
 	}
+	if r := run("alarms", "enable", "denials", "--respond", "disable-key", "--regions", "us-west-2,"+region); r.status != cli.StatusOK || r.out != "denials is enabled in us-west-2\ndenials is enabled in "+region+"\n" {
+		t.Errorf("in two Regions: %+v", r)
+	}
+	if r := run("alarms", "list", "--regions", "us-west-2,us-east-1"); r.status != cli.StatusOK || strings.Count(r.out, "response-disable-key") != 1 {
+		t.Errorf("lists of two Regions: %+v", r)
+	}
 }
 
 // TestAlarmPatterns holds the patterns of the alarms against events.
