@@ -33,5 +33,5 @@ func (c *Command) send(ctx context.Context, s *Service, a *attempt) error {
 	case errors.As(err, &exit):
 		return fmt.Errorf("the command ended with %s", exit.ProcessState)
 	}
-	return fmt.Errorf("the command could not be run: %w", err)
+	return hidden{"the command could not be run", err}
 }

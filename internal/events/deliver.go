@@ -463,7 +463,11 @@ func (c *courier) settle(ctx context.Context, outcomes []outcome) error {
 	c.s.mu.Unlock()
 	for _, o := range outcomes {
 		if o.err != nil && !errors.Is(o.err, errDropped) {
-			c.s.Log.Warn("an event was not delivered", "rule", ruleARN(c.to.rulePlace()), "target", c.to.id, "event", o.delivery.id, "attempt", o.delivery.Attempts+1, "error", o.err)
+			err := o.err
+			if h, ok := err.(hidden); ok {
+				err = h.cause
+			}
+			c.s.Log.Warn("an event was not delivered", "rule", ruleARN(c.to.rulePlace()), "target", c.to.id, "event", o.delivery.id, "attempt", o.delivery.Attempts+1, "error", err)
 		}
 	}
 	return c.s.Trail.JournalCommitted(ctx, recs)

@@ -233,6 +233,13 @@ func TestDeadLetter(t *testing.T) {
 	if got := hooked.take(); len(got) != 1 {
 		t.Errorf("%d attempts", len(got))
 	}
+	// An address is the operator's alone.
+	hooked.Close()
+	apitest.Must[*kms.DisableKeyOutput](t)(srv.KMS(region).DisableKey(ctx, &kms.DisableKeyInput{KeyId: &key}))
+	until(t, srv, "it is given up", func() bool { return len(failed()) == 3 })
+	if reason := failed()[2]["serviceEventDetails"].(map[string]any)["reason"]; reason != "the webhook cannot be reached, or does not answer in time" {
+		t.Errorf("the reason is %v", reason)
+	}
 }
 
 // TestCommand runs a command with the event.

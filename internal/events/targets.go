@@ -90,6 +90,10 @@ type Command struct {
 var (
 	targetName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	accountForm = regexp.MustCompile(`^\d{12}$`)
+
+	// https://www.rfc-editor.org/rfc/rfc9110#section-5.5
+	headerName  = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+	headerValue = regexp.MustCompile(`^[\t\x20-\x7E\x{80}-\x{10FFFF}]*$`)
 )
 
 // LoadTargets reads a file of targets. No file has none.
@@ -168,6 +172,9 @@ func (w *Webhook) open() error {
 		if slices.Contains(own, http.CanonicalHeaderKey(name)) {
 			return fmt.Errorf("headers: %s is set by the server", name)
 		}
+		if !headerName.MatchString(name) || !headerValue.MatchString(w.Headers[name]) {
+			return fmt.Errorf("headers: %q is no header, or its value is none", name)
+		}
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = parallel
@@ -220,6 +227,14 @@ type target interface {
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
+
+// hidden is an error of which accounts are told less than the operator.
+type hidden struct {
+	says  string
+	cause error
+}
+
+func (h hidden) Error() string { return h.says }
 
 // find is the target of an ARN for an account. The error is for callers.
 func (t *Targets) find(arn, account string) (target, error) {

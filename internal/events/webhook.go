@@ -82,7 +82,7 @@ func (w *Webhook) send(ctx context.Context, s *Service, a *attempt) error {
 		if errors.As(err, &e) { // without the URL, which may be a secret
 			err = e.Err
 		}
-		return err
+		return hidden{"the webhook cannot be reached, or does not answer in time", err}
 	}
 	defer answer.Body.Close()
 	io.CopyN(io.Discard, answer.Body, 64<<10) // so that the connection can be used again
