@@ -103,10 +103,10 @@ type batch struct {
 	deliveries []*delivery
 	added      map[targetPlace]int
 	dropped    map[targetPlace]int
-	principals []seenPrincipal
-	at         uint64         // the last record that was looked at
-	learned    bool           // there is a detector: all principals up to at are known
-	position   positionRecord // what is stored
+	principals []keyUse
+	at         uint64 // the last record that was looked at
+	saved      uint64 // the same, as it is stored
+	learns     bool   // all uses of keys up to at are noted too
 }
 
 func newBatch(s *Service) *batch {
@@ -173,33 +173,21 @@ func (s *Service) added(n map[targetPlace]int) {
 // commit stores the batch with the position, if there is anything in it, or much was looked
 // at. last also stores the position alone.
 func (b *batch) commit(ctx context.Context, last bool) error {
-	if len(b.deliveries)+len(b.dropped)+len(b.principals) == 0 && (b.at == b.position.Seq || !last && b.at-b.position.Seq < unstored) {
+	if len(b.deliveries)+len(b.dropped)+len(b.principals) == 0 && (b.at == b.saved || !last && b.at-b.saved < unstored) {
 		return nil
 	}
-	now := positionRecord{Seq: b.at, Learned: b.position.Learned}
-	if b.learned {
-		now.Learned = b.at
-	}
-	dropped := b.failures()
+	at, dropped := b.at, b.failures()
 	recs, err := b.s.Trail.Commit(ctx, func(tx store.Tx) error {
-		rec, err := tx.Get(positionPlace)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
+		err := putPosition(tx, matchedPlace, at)
+		if b.learns {
+			err = cmp.Or(err, putPrincipals(tx, b.principals, at))
 		}
-		if err := put(tx, positionPlace, now, rec.Revision); err != nil {
-			return err
-		}
-		for _, p := range b.principals {
-			if err := p.put(tx); err != nil {
-				return err
-			}
-		}
-		return b.store(tx)
+		return cmp.Or(err, b.store(tx))
 	}, func() []api.Record { return dropped })
 	if err != nil {
 		return err
 	}
-	b.position = now
+	b.saved = at
 	b.stored()
 	return b.s.Trail.JournalCommitted(ctx, recs)
 }

@@ -56,6 +56,8 @@ type Service struct {
 	stale   atomic.Bool   // rules were changed since they were loaded
 	changed chan struct{} // likewise, for who waits
 
+	learning atomic.Bool // the journal is being searched for who used which key
+
 	mu       sync.Mutex
 	pending  map[targetPlace]int // deliveries in the store
 	couriers map[targetPlace]*courier

@@ -7,8 +7,9 @@ func SetMaxPending(t interface{ Cleanup(func()) }, n int) {
 	t.Cleanup(func() { maxPending = before })
 }
 
-// ParseTargets reads a file of targets.
-func ParseTargets(text []byte) error {
-	_, err := parseTargets(text)
-	return err
+// LearnBehind has no uses of keys searched for at once, until the test ends.
+func LearnBehind(t interface{ Cleanup(func()) }) {
+	before := learnAtOnce
+	learnAtOnce = 1
+	t.Cleanup(func() { learnAtOnce = before })
 }

@@ -26,14 +26,12 @@ const (
 	unstored = 10_000
 )
 
-// positionPlace has how far the journal was read.
-var positionPlace = store.Place{Kind: "event-position", ID: "journal"}
-
-type positionRecord struct {
-	Seq uint64 `json:"seq"` // the last record that was looked at
-	// Learned is the last record whose principal is known to be one of its key's.
-	Learned uint64 `json:"learned,omitempty"`
-}
+// These have how far the journal was read: held against the rules, and searched for the
+// principals that use keys.
+var (
+	matchedPlace = store.Place{Kind: "event-position", ID: "matched"}
+	learnedPlace = store.Place{Kind: "event-position", ID: "learned"}
+)
 
 // bus is an account in a Region.
 type bus struct{ account, region string }
@@ -101,23 +99,32 @@ func (s *Service) run(ctx context.Context) {
 	}
 }
 
-// position is how far the journal was read.
-func (s *Service) position(ctx context.Context) (at positionRecord, err error) {
-	return at, s.Store.View(ctx, func(r store.Reader) error {
-		rec, err := r.Get(positionPlace)
+// position is the number of the last record at which the journal was read for a purpose.
+func (s *Service) position(ctx context.Context, p store.Place) (seq uint64, err error) {
+	return seq, s.Store.View(ctx, func(r store.Reader) error {
+		rec, err := r.Get(p)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		return json.Unmarshal(rec.Value, &at)
+		return json.Unmarshal(rec.Value, &seq)
 	})
+}
+
+// putPosition stores a position.
+func putPosition(tx store.Tx, p store.Place, seq uint64) error {
+	rec, err := tx.Get(p)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return put(tx, p, seq, rec.Revision)
 }
 
 // follow matches what is recorded against the rules, until these are changed.
 func (s *Service) follow(ctx context.Context, rules *ruleSet) error {
-	at, err := s.position(ctx)
+	at, err := s.position(ctx, matchedPlace)
 	if err != nil {
 		return err
 	}
@@ -125,18 +132,19 @@ func (s *Service) follow(ctx context.Context, rules *ruleSet) error {
 	if err != nil {
 		return err
 	}
-	next := max(at.Seq, rules.from) + 1
+	next := max(at, rules.from) + 1
 	if oldest > next {
 		s.Log.Error("records were moved away before they were matched against the rules of events", "first", next, "last", oldest-1)
 		next = oldest
 	}
 	b := newBatch(s)
-	b.at, b.position = next-1, at
+	b.at, b.saved = next-1, at
 	var found *detector
 	if len(rules.detects) > 0 {
-		if found, err = s.newDetector(ctx, b, next); err != nil {
+		if found, err = s.newDetector(ctx, next-1); err != nil {
 			return err
 		}
+		b.learns = found.seen != nil
 	}
 	var failed error
 	rest := func() bool {
@@ -159,7 +167,7 @@ func (s *Service) follow(ctx context.Context, rules *ruleSet) error {
 		}
 		s.look(b, rules, found, e)
 		b.at = e.Seq
-		if len(b.deliveries) >= batchSize || b.at-b.position.Seq >= unstored {
+		if len(b.deliveries) >= batchSize || b.at-b.saved >= unstored {
 			if err := b.commit(ctx, false); err != nil {
 				return err
 			}
@@ -180,6 +188,9 @@ func (s *Service) look(b *batch, rules *ruleSet, found *detector, entry journal.
 	of := bus{head.Account, head.Region}
 	interested := rules.rules[of]
 	detects := found != nil && rules.detects[of]
+	if found != nil && !detects {
+		found.use(b, head, entry.Record) // for when there will be a rule
+	}
 	if len(interested) == 0 || head.ReadOnly && !detects && !anyOf(interested, entry.Seq, true) {
 		return
 	}

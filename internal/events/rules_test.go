@@ -173,6 +173,17 @@ func TestRulePermissions(t *testing.T) {
 	apitest.OK(t, putTargets(hook("2")))
 }
 
+// user makes a user who may do that.
+func user(t testing.TB, srv *kagimoritest.Server, name, actions string) kagimoritest.Caller {
+	t.Helper()
+	i := srv.Root().IAM()
+	apitest.Must[*iam.CreateUserOutput](t)(i.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + actions + `","Resource":"*"}]}`
+	apitest.Must[*iam.PutUserPolicyOutput](t)(i.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: &policy}))
+	key := apitest.Must[*iam.CreateAccessKeyOutput](t)(i.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})).AccessKey
+	return srv.As(aws.Credentials{AccessKeyID: *key.AccessKeyId, SecretAccessKey: *key.SecretAccessKey})
+}
+
 // TestDetections finds bursts of denials, and principals that are new to a key: not those
 // that the journal knows from before there was a rule.
 func TestDetections(t *testing.T) {
@@ -185,15 +196,7 @@ func TestDetections(t *testing.T) {
 		_, err := c.KMS(region).Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: encrypted})
 		return err
 	}
-	user := func(name, actions string) kagimoritest.Caller {
-		i := srv.Root().IAM()
-		apitest.Must[*iam.CreateUserOutput](t)(i.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}))
-		policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"` + actions + `","Resource":"*"}]}`
-		apitest.Must[*iam.PutUserPolicyOutput](t)(i.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &name, PolicyName: aws.String("p"), PolicyDocument: &policy}))
-		key := apitest.Must[*iam.CreateAccessKeyOutput](t)(i.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: &name})).AccessKey
-		return srv.As(aws.Credentials{AccessKeyID: *key.AccessKeyId, SecretAccessKey: *key.SecretAccessKey})
-	}
-	known, fresh, nosy := user("known", "kms:Decrypt"), user("fresh", "kms:Decrypt"), user("nosy", "kms:ListKeys")
+	known, fresh, nosy := user(t, srv, "known", "kms:Decrypt"), user(t, srv, "fresh", "kms:Decrypt"), user(t, srv, "nosy", "kms:ListKeys")
 	apitest.OK(t, decrypt(known))
 
 	who := hook("1")
@@ -231,6 +234,51 @@ func TestDetections(t *testing.T) {
 	if !strings.HasPrefix(got[0].body, "10 arn:aws:iam::"+srv.Account+":user/nosy ") || len(got) != 1 {
 		t.Errorf("the bursts are %v", got)
 	}
+}
+
+// TestLearning has principals known from before there was a rule: from a journal that takes
+// long to search, and from times when there were rules of others only.
+func TestLearning(t *testing.T) {
+	events.LearnBehind(t)
+	hooked := newReceiver(t)
+	srv := kagimoritest.Start(t, kagimoritest.EventTargets(targetsFile(t, hooked.URL, "")))
+	const other = "us-west-2"
+	use := func(c kagimoritest.Caller, region, key string) {
+		t.Helper()
+		apitest.Must[*kms.EncryptOutput](t)(c.KMS(region).Encrypt(ctx, &kms.EncryptInput{KeyId: &key, Plaintext: []byte("x")}))
+	}
+	key, there := newKey(t, srv.KMS(region)), newKey(t, srv.KMS(other))
+	use(srv.Root(), region, key)
+	who := hook("1")
+	who.InputPath = aws.String("$.detail.principal")
+	const pattern = `{"detail-type":["KMS Key Used By New Principal"]}`
+	// found is the first of new users that is found to be new in a Region.
+	n := 0
+	found := func(region, key string) {
+		t.Helper()
+		var got []received
+		until(t, srv, "a new principal is found", func() bool {
+			if n++; n%10 == 1 {
+				use(srv.Root(), region, key)
+				use(user(t, srv, fmt.Sprintf("%s-%d", region, n), "kms:Encrypt"), region, key)
+			}
+			got = hooked.take()
+			return len(got) > 0
+		})
+		for _, g := range got {
+			if !strings.Contains(g.body, ":user/"+region+"-") {
+				t.Errorf("new is %s", g.body)
+			}
+		}
+	}
+	rule(t, srv.Root().EventBridge(region), "new", pattern, who)
+	found(region, key)
+	use(srv.Root(), other, there) // while there is no rule
+	srv.Restart()
+	rule(t, srv.Root().EventBridge(other), "new", pattern, who)
+	found(other, there)
+	use(srv.Root(), other, there)
+	found(region, key)
 }
 
 // TestHangingTarget has a target that hangs: calls go on, and so do other targets; what

@@ -79,6 +79,38 @@ func Decode(text []byte) (any, error) {
 	return v, nil
 }
 
+// Member is a member of a JSON object, nil if there is none. Only what comes before it is read.
+func Member(object []byte, name string) json.RawMessage {
+	d := newDecoder(object)
+	if d.PeekKind() != '{' {
+		return nil
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil
+	}
+	for d.PeekKind() == '"' {
+		token, err := d.ReadToken()
+		if err != nil {
+			return nil
+		}
+		if token.String() == name {
+			value, err := d.ReadValue()
+			if err != nil {
+				return nil
+			}
+			return json.RawMessage(value)
+		}
+		if d.SkipValue() != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+func newDecoder(text []byte) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
 func parseFields(object map[string]any, path string, depth int) (*fields, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("%s: objects lie more than %d deep", path, maxDepth)
@@ -445,7 +477,7 @@ func (f *fields) match(v any) bool {
 
 // matchRaw is match for JSON that is not decoded.
 func (f *fields) matchRaw(raw json.RawMessage) bool {
-	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	d := newDecoder(raw)
 	kind := d.PeekKind()
 	if kind != '{' && kind != '[' {
 		return f.match(nil)
