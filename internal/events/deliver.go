@@ -24,9 +24,8 @@ import (
 )
 
 const (
-	// maxDead is how many dead letters of a target are kept. Older ones are removed with
-	// every buryEach new ones.
-	maxDead, buryEach = 1000, 100
+	// buryEach is with how many new dead letters old ones are removed.
+	buryEach = 100
 	// parallel is how many deliveries to a target are under way at the same time.
 	parallel = 8
 	// maxBackoff is the longest time until a delivery is tried again.
@@ -38,9 +37,21 @@ const (
 	defaultAge     = 24 * time.Hour
 )
 
-// maxPending is how many deliveries can wait for a target. More are dropped, which is
-// recorded. Only tests change it.
-var maxPending = 10_000
+// maxPending bounds what can wait for a target. More is dropped, which is recorded. Only
+// tests change it.
+var maxPending = load{10_000, 64 << 20}
+
+// maxDead is how much is kept of what a target never got.
+var maxDead = load{1000, 64 << 20}
+
+// load is an amount of deliveries.
+type load struct{ events, bytes int }
+
+func (l *load) add(other load) { l.events, l.bytes = l.events+other.events, l.bytes+other.bytes }
+
+func (l *load) subtract(other load) { l.add(load{-other.events, -other.bytes}) }
+
+func (d *delivery) load() load { return load{1, len(d.Event)} }
 
 // deliveryKind is of store records of deliveries: events that are on their way to a target.
 // Their id is that of the rule, of its target, and of the event.
@@ -101,7 +112,7 @@ func (d *delivery) put(tx store.Tx) error {
 type batch struct {
 	s          *Service
 	deliveries []*delivery
-	added      map[targetPlace]int
+	added      map[targetPlace]load
 	dropped    map[targetPlace]int
 	principals []keyUse
 	at         uint64 // the last record that was looked at
@@ -116,19 +127,23 @@ func newBatch(s *Service) *batch {
 }
 
 func (b *batch) clear() {
-	b.deliveries, b.principals, b.added, b.dropped = nil, nil, map[targetPlace]int{}, map[targetPlace]int{}
+	b.deliveries, b.principals, b.added, b.dropped = nil, nil, map[targetPlace]load{}, map[targetPlace]int{}
 }
 
 // add adds a delivery, or drops it where too many wait.
 func (b *batch) add(d *delivery) {
 	b.s.mu.Lock()
-	full := b.s.pending[d.to]+b.added[d.to] >= maxPending
+	all := b.s.pending[d.to]
 	b.s.mu.Unlock()
-	if full {
+	added := b.added[d.to]
+	all.add(added)
+	all.add(d.load())
+	if all.events > maxPending.events || all.bytes > maxPending.bytes {
 		b.dropped[d.to]++
 		return
 	}
-	b.added[d.to]++
+	added.add(d.load())
+	b.added[d.to] = added
 	b.deliveries = append(b.deliveries, d)
 }
 
@@ -158,16 +173,23 @@ func (b *batch) stored() {
 	b.clear()
 }
 
-// added notes that there are so many deliveries more.
-func (s *Service) added(n map[targetPlace]int) {
-	for to, n := range n {
-		if n > 0 {
-			s.mu.Lock()
-			s.pending[to] += n
-			s.mu.Unlock()
+// added notes that there is so much more.
+func (s *Service) added(more map[targetPlace]load) {
+	for to, n := range more {
+		if n.events > 0 {
+			s.count(to, func(pending *load) { pending.add(n) })
 			s.wake(to)
 		}
 	}
+}
+
+// count changes what waits for a target, as it is counted.
+func (s *Service) count(to targetPlace, fn func(pending *load)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.pending[to]
+	fn(&n)
+	s.pending[to] = n
 }
 
 // commit stores the batch with the position, if there is anything in it, or much was looked
@@ -195,7 +217,7 @@ func (b *batch) commit(ctx context.Context, last bool) error {
 // failures are the records of what was dropped.
 func (b *batch) failures() (recs []api.Record) {
 	for _, to := range slices.SortedFunc(maps.Keys(b.dropped), func(x, y targetPlace) int { return cmp.Compare(x.index(), y.index()) }) {
-		recs = append(recs, b.s.failure(to, []api.Pair{{Name: "reason", Value: fmt.Sprintf("%d events wait for the target already.", maxPending)},
+		recs = append(recs, b.s.failure(to, []api.Pair{{Name: "reason", Value: fmt.Sprintf("%d events or %d bytes of them wait for the target already.", maxPending.events, maxPending.bytes)},
 			{Name: "events", Value: strconv.Itoa(b.dropped[to])}}))
 	}
 	return recs
@@ -218,12 +240,14 @@ type courier struct {
 
 // resume sets going what was left at the last stop.
 func (s *Service) resume(ctx context.Context) error {
-	left := map[targetPlace]int{}
+	left := map[targetPlace]load{}
 	err := s.Store.View(ctx, func(r store.Reader) error {
 		return r.Lookup(store.Query{Kind: deliveryKind, Index: dueIndex, To: store.LastIndexValue}, func(rec store.Record) error {
 			d, err := decodeDelivery(rec)
 			if err == nil {
-				left[d.to]++
+				n := left[d.to]
+				n.add(d.load())
+				left[d.to] = n
 			}
 			return err
 		})
@@ -265,7 +289,7 @@ func (c *courier) run(ctx context.Context) {
 			wait = retryInterval
 		}
 		c.s.mu.Lock()
-		if err == nil && c.s.pending[c.to] <= 0 {
+		if err == nil && c.s.pending[c.to].events <= 0 {
 			delete(c.s.couriers, c.to)
 			delete(c.s.pending, c.to)
 			c.s.mu.Unlock()
@@ -317,9 +341,7 @@ func (c *courier) round(ctx context.Context) (wait time.Duration, err error) {
 		return 0, err
 	}
 	if next.IsZero() { // none is left of those that were counted before; more may be by now
-		c.s.mu.Lock()
-		c.s.pending[c.to] -= counted
-		c.s.mu.Unlock()
+		c.s.count(c.to, func(pending *load) { pending.subtract(counted) })
 		return 0, nil
 	}
 	if len(due) == 0 {
@@ -397,9 +419,9 @@ func (c *courier) settle(ctx context.Context, outcomes []outcome) error {
 	now := c.s.Clock.Now()
 	var stats Stats
 	var failures []api.Record
-	gone := 0
+	var gone load
 	recs, err := c.s.Trail.Commit(ctx, func(tx store.Tx) error {
-		stats, failures, gone = Stats{}, nil, 0
+		stats, failures, gone = Stats{}, nil, load{}
 		of, err := getRule(tx, c.to.rulePlace())
 		if err != nil && !awserr.Is(err, awserr.ResourceNotFound) {
 			return err
@@ -415,13 +437,13 @@ func (c *courier) settle(ctx context.Context, outcomes []outcome) error {
 				if o.err == nil {
 					stats.Delivered++
 				}
-				gone++
+				gone.add(d.load())
 				if err := tx.Delete(d.place(), d.revision); err != nil {
 					return err
 				}
 			case errors.As(o.err, &final) || d.Attempts > retries(t) || d.Next.Sub(d.Ingested) > age(t):
 				stats.DeadLetters++
-				gone++
+				gone.add(d.load())
 				failures = append(failures, c.s.failure(c.to, []api.Pair{{Name: "targetArn", Value: *t.Arn}, {Name: "eventId", Value: d.id},
 					{Name: "attempts", Value: strconv.Itoa(d.Attempts)}, {Name: "reason", Value: o.err.Error()}}))
 				if err := put(tx, d.place(), &d, d.revision, store.IndexEntry{Name: deadIndex, Value: d.to.due(now)}); err != nil {
@@ -443,8 +465,8 @@ func (c *courier) settle(ctx context.Context, outcomes []outcome) error {
 		return err
 	}
 	c.dead += int(stats.DeadLetters)
+	c.s.count(c.to, func(pending *load) { pending.subtract(gone) })
 	c.s.mu.Lock()
-	c.s.pending[c.to] -= gone
 	c.s.stats.Delivered += stats.Delivered
 	c.s.stats.Retried += stats.Retried
 	c.s.stats.DeadLetters += stats.DeadLetters
@@ -491,7 +513,11 @@ func (s *Service) bury(tx store.Tx, to targetPlace) error {
 	if err := dead(tx, to, func(rec store.Record) error { all = append(all, rec); return nil }); err != nil {
 		return err
 	}
-	for _, rec := range all[:max(len(all)-maxDead, 0)] {
+	var kept load
+	for _, rec := range slices.Backward(all) {
+		if kept.add(load{1, len(rec.Value)}); kept.events <= maxDead.events && kept.bytes <= maxDead.bytes {
+			continue
+		}
 		if err := tx.Delete(rec.Place, rec.Revision); err != nil {
 			return err
 		}
@@ -500,7 +526,7 @@ func (s *Service) bury(tx store.Tx, to targetPlace) error {
 }
 
 // revive has the dead letters of a target tried again.
-func (s *Service) revive(tx store.Tx, to targetPlace, now time.Time) (n int, err error) {
+func (s *Service) revive(tx store.Tx, to targetPlace, now time.Time) (n load, err error) {
 	var all []*delivery
 	err = dead(tx, to, func(rec store.Record) error {
 		d, err := decodeDelivery(rec)
@@ -509,9 +535,10 @@ func (s *Service) revive(tx store.Tx, to targetPlace, now time.Time) (n int, err
 	})
 	for _, d := range all {
 		d.Attempts, d.Ingested, d.Next = 0, now, now
+		n.add(d.load())
 		err = cmp.Or(err, d.put(tx))
 	}
-	return len(all), err
+	return n, err
 }
 
 // forget removes the dead letters of a target.

@@ -59,7 +59,7 @@ type Service struct {
 	learning atomic.Bool // the journal is being searched for who used which key
 
 	mu       sync.Mutex
-	pending  map[targetPlace]int // deliveries in the store
+	pending  map[targetPlace]load // deliveries in the store
 	couriers map[targetPlace]*courier
 	handled  map[string]uint64 // by target and subject, the last record that a response took into account
 	stats    Stats
@@ -73,7 +73,7 @@ type Stats struct {
 
 // New makes a Service. Start sets its deliveries going.
 func New(cfg Config) *Service {
-	s := &Service{Config: cfg, changed: make(chan struct{}, 1), pending: map[targetPlace]int{}, couriers: map[targetPlace]*courier{}, handled: map[string]uint64{}}
+	s := &Service{Config: cfg, changed: make(chan struct{}, 1), pending: map[targetPlace]load{}, couriers: map[targetPlace]*courier{}, handled: map[string]uint64{}}
 	cfg.Store.Subscribe(func(changes []store.Change) {
 		for _, c := range changes {
 			if c.Place.Kind == ruleKind {
@@ -91,7 +91,7 @@ func (s *Service) Stats() Stats {
 	defer s.mu.Unlock()
 	stats := s.stats
 	for _, n := range s.pending {
-		stats.Pending += n
+		stats.Pending += n.events
 	}
 	return stats
 }

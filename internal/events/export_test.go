@@ -3,7 +3,7 @@ package events
 // SetMaxPending has fewer deliveries wait than in earnest, until the test ends.
 func SetMaxPending(t interface{ Cleanup(func()) }, n int) {
 	before := maxPending
-	maxPending = n
+	maxPending.events = n
 	t.Cleanup(func() { maxPending = before })
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -50,30 +51,53 @@ type ruleSet struct {
 	detects map[bus]bool
 }
 
-func (r *ruleSet) of(account, region string) []*compiled { return r.rules[bus{account, region}] }
-
-// load reads the rules.
+// load reads the rules that are enabled.
 func (s *Service) load(ctx context.Context) (*ruleSet, error) {
 	set := &ruleSet{rules: map[bus][]*compiled{}, from: math.MaxUint64, detects: map[bus]bool{}}
 	return set, s.Store.View(ctx, func(r store.Reader) error {
 		return r.Lookup(store.Query{Kind: ruleKind, Index: allRulesEntry.Name, From: allRulesEntry.Value, To: allRulesEntry.Value}, func(rec store.Record) error {
-			found, err := decodeRule(rec)
-			if err != nil || !found.enabled() || len(found.Targets) == 0 {
-				return err
+			c, err := compile(rec)
+			if err != nil { // which must not keep the others from working
+				s.Log.Error("a rule of events is left out", "error", err)
 			}
-			p, err := parsePattern(found.Pattern)
-			if err != nil {
-				return err
+			if c == nil {
+				return nil
 			}
 			of := bus{rec.Account, rec.Region}
-			set.rules[of] = append(set.rules[of], &compiled{found, p})
-			set.from = min(set.from, found.From)
-			if p.May("source", ownSource) {
+			set.rules[of] = append(set.rules[of], c)
+			set.from = min(set.from, c.From)
+			if c.pattern.May("source", ownSource) {
 				set.detects[of] = true
 			}
 			return nil
 		})
 	})
+}
+
+// loadOf reads the rules that are enabled of one account and Region.
+func (s *Service) loadOf(ctx context.Context, account, region string) (list []*compiled, err error) {
+	return list, s.Store.View(ctx, func(r store.Reader) error {
+		return r.Scan(ruleKind, account, region, "", 0, func(rec store.Record) error {
+			c, err := compile(rec)
+			if c != nil {
+				list = append(list, c)
+			}
+			return err
+		})
+	})
+}
+
+// compile makes a rule ready for matching; it is nil for one that is to match nothing.
+func compile(rec store.Record) (*compiled, error) {
+	r, err := decodeRule(rec)
+	if err != nil || !r.enabled() || len(r.Targets) == 0 {
+		return nil, err
+	}
+	p, err := pattern.Parse(r.Pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ruleARN(rec.Place), err)
+	}
+	return &compiled{r, p}, nil
 }
 
 // run follows the journal as long as there are rules.

@@ -46,7 +46,7 @@ func (s *Service) PutEvents(ctx context.Context, call *api.Call, in *sdk.PutEven
 	if size > maxEntries {
 		return nil, invalid("Total size of the entries in the request is over the limit of %d bytes.", maxEntries)
 	}
-	rules, err := s.load(ctx)
+	rules, err := s.loadOf(ctx, call.Caller.Account, call.Region)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Service) PutEvents(ctx context.Context, call *api.Call, in *sdk.PutEven
 			out.FailedEntryCount++
 		} else {
 			result.EventId = &e.id
-			b.match(rules.of(call.Caller.Account, call.Region), e, s.Trail.LastSeq()+1, false)
+			b.match(rules, e, s.Trail.LastSeq()+1, false)
 		}
 		out.Entries = append(out.Entries, result)
 	}

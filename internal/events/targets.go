@@ -320,7 +320,7 @@ func (s *Service) PutTargets(ctx context.Context, call *api.Call, in *sdk.PutTar
 			return nil, invalid("Target id %s is there twice.", *t.Id)
 		}
 	}
-	var revived map[targetPlace]int
+	var revived map[targetPlace]load
 	out := &sdk.PutTargetsOutput{FailedEntries: []types.PutTargetsResultEntry{}}
 	call.Trail.Response = out
 	err = s.Trail.Change(ctx, call, func(tx store.Tx) error {
@@ -328,7 +328,7 @@ func (s *Service) PutTargets(ctx context.Context, call *api.Call, in *sdk.PutTar
 		if err != nil {
 			return err
 		}
-		revived = map[targetPlace]int{}
+		revived = map[targetPlace]load{}
 		for _, t := range in.Targets {
 			r.Targets = append(without(r.Targets, *t.Id), t)
 			to := targetPlace{p.Account, p.Region, p.ID, *t.Id}
