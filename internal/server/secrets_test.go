@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kagimori/kagimori/internal/events"
 	"github.com/kagimori/kagimori/internal/wire"
 )
 
@@ -247,8 +248,8 @@ func noSecret(t *testing.T, where string, text []byte, secrets [][]byte) {
 var otherSecrets = []string{"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2", "TokenCode",
 	"WebIdentityToken", "EncodedMessage", "Email", "AccountName"}
 
-// TestSecretsOfOtherServicesStayInside is TestSecretsStayInside for IAM, STS, Organizations
-// and CloudTrail: each operation with every secret member, alone and with all others, valid
+// TestSecretsOfOtherServicesStayInside is TestSecretsStayInside for IAM, STS, Organizations,
+// CloudTrail and EventBridge: each operation with every secret member, alone and with all others, valid
 // where that can be, and then what these services give out.
 func TestSecretsOfOtherServicesStayInside(t *testing.T) {
 	t.Parallel()
@@ -256,7 +257,7 @@ func TestSecretsOfOtherServicesStayInside(t *testing.T) {
 	secret := canary + "A1a!" // keeps the rules for passwords
 	secrets := [][]byte{[]byte(canary)}
 	seen := map[string]bool{}
-	targets := map[*wire.Service]string{wire.Organizations: "AWSOrganizationsV20161128.", wire.CloudTrail: "CloudTrail_20131101."}
+	targets := map[*wire.Service]string{wire.Organizations: "AWSOrganizationsV20161128.", wire.CloudTrail: "CloudTrail_20131101.", wire.EventBridge: "AWSEvents."}
 	send := func(s *wire.Service, operation string, members map[string]string) *answer {
 		t.Helper()
 		r := request{service: s.Name, region: "us-east-1"}
@@ -332,4 +333,55 @@ func TestSecretsOfOtherServicesStayInside(t *testing.T) {
 	if records < 180 {
 		t.Errorf("only %d records", records)
 	}
+}
+
+// TestSecretsOfEventsStayInside has an event with a secret, for a webhook whose URL and header
+// are secrets, and which cannot be reached.
+func TestSecretsOfEventsStayInside(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "targets.json")
+	text := `{"webhooks":{"hook":{"url":"http://127.0.0.1:1/` + canary + `","headers":{"Authorization":"Bearer ` + canary + `"}}},"commands":{"fails":{"run":["/bin/sh","-c","echo ` + canary + `; echo ` + canary + ` >&2; exit 1"]}}}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, func(s *setup) {
+		var err error
+		if s.EventTargets, err = events.LoadTargets(file); err != nil {
+			t.Fatal(err)
+		}
+	})
+	ask := func(operation, body string) {
+		t.Helper()
+		a := h.do(request{service: "events", target: "AWSEvents." + operation, body: body})
+		noSecret(t, "the answer to "+operation, a.body, [][]byte{[]byte(canary)})
+		if a.StatusCode != 200 {
+			t.Fatalf("%s: %d %s", operation, a.StatusCode, a.body)
+		}
+	}
+	ask("PutRule", `{"Name":"r","EventPattern":"{\"source\":[\"app\"]}"}`)
+	for _, kind := range []string{"webhook/hook", "command/fails"} {
+		ask("PutTargets", `{"Rule":"r","Targets":[{"Id":"`+kind[:3]+`","Arn":"arn:aws:kagimori:::`+kind+`","RetryPolicy":{"MaximumRetryAttempts":0}}]}`)
+	}
+	for _, detail := range []string{`{\"a\":\"` + canary + `\"}`, canary} { // the second one is malformed
+		ask("PutEvents", `{"Entries":[{"Source":"app","DetailType":"x","Detail":"`+detail+`"}]}`)
+	}
+	failed := 0
+	h.eventually("the events to be given up", func() bool {
+		failed = 0
+		for _, r := range h.records() {
+			if r.EventName == events.FailedDelivery {
+				failed++
+			}
+		}
+		return failed == 2
+	})
+	noSecret(t, "the log", []byte(h.log.String()), [][]byte{[]byte(canary)})
+	h.must(filepath.WalkDir(h.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		noSecret(t, path, b, [][]byte{[]byte(canary)})
+		return err
+	}))
 }
