@@ -2,6 +2,7 @@
 //
 // A pattern is a JSON object with the shape of the events that it matches. Where an event has
 // a value, the pattern has an array of what it may be: values, and objects that say more.
+// (Quamina, the library for such patterns, has no numeric, cidr and $or.)
 // https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html
 package pattern
 
