@@ -98,8 +98,12 @@ func decodeDelivery(rec store.Record) (*delivery, error) {
 	rule, rest, _ := strings.Cut(rec.ID, "/")
 	target, id, ok := strings.Cut(rest, "/")
 	d := &delivery{to: targetPlace{rec.Account, rec.Region, rule, target}, id: id, revision: rec.Revision}
-	if err := json.Unmarshal(rec.Value, d); err != nil || !ok {
-		return nil, fmt.Errorf("%s is no delivery: %w", rec.Place, err)
+	err := json.Unmarshal(rec.Value, d)
+	if !ok {
+		err = errors.New("its id has too few parts")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", rec.Place, err)
 	}
 	return d, nil
 }

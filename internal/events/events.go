@@ -110,8 +110,8 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 	s.base, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.resume(ctx); err != nil {
-		return err
+	if err := s.resume(ctx); err != nil { // keys are of more weight than events
+		s.Log.Error("events that were not delivered before the last stop wait for the next start", "error", err)
 	}
 	s.done.Go(func() { s.run(s.base) })
 	return nil

@@ -11,10 +11,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 
 	"github.com/kagimori/kagimori/internal/durable"
+	"github.com/kagimori/kagimori/internal/secmem"
 	"github.com/kagimori/kagimori/internal/store"
 )
 
@@ -36,27 +38,36 @@ func (s *Service) loadKey(ctx context.Context) error {
 	if len(s.Targets.Webhooks) == 0 {
 		return nil
 	}
-	err := s.Store.Update(ctx, func(tx store.Tx) error {
-		rec, err := tx.Get(keyPlace)
-		if errors.Is(err, store.ErrNotFound) {
-			rec.Value = make([]byte, ed25519.SeedSize)
-			rand.Read(rec.Value) // never fails
-			_, err = tx.Put(keyPlace, rec.Value, 0)
-		}
-		if err != nil {
-			return err
-		}
-		if len(rec.Value) != ed25519.SeedSize {
-			return errors.New("the key of webhooks is not in the form of this version")
-		}
-		s.key = ed25519.NewKeyFromSeed(rec.Value)
-		return nil
+	var seed []byte
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		rec, err := r.Get(keyPlace)
+		seed = rec.Value
+		return err
 	})
+	if errors.Is(err, store.ErrNotFound) {
+		seed = make([]byte, ed25519.SeedSize)
+		rand.Read(seed) // never fails
+		err = s.Store.Update(ctx, func(tx store.Tx) error {
+			_, err := tx.Put(keyPlace, seed, 0)
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}
-	public := publicPrefix + base64.StdEncoding.EncodeToString(s.key.Public().(ed25519.PublicKey)) + "\n"
-	return durable.Replace(s.WebhookKey, []byte(public), 0o600)
+	if len(seed) != ed25519.SeedSize {
+		return errors.New("the key of webhooks is not in the form of this version")
+	}
+	s.key = ed25519.NewKeyFromSeed(seed)
+	secmem.Zero(seed)
+	public := []byte(publicPrefix + base64.StdEncoding.EncodeToString(s.key.Public().(ed25519.PublicKey)) + "\n")
+	if known, err := os.ReadFile(s.WebhookKey); err == nil && bytes.Equal(known, public) {
+		return nil
+	}
+	if err := durable.Replace(s.WebhookKey, public, 0o600); err != nil { // on a full disk it starts all the same
+		s.Log.Error("the public key of webhooks cannot be written; the next start will", "error", err)
+	}
+	return nil
 }
 
 // send posts the input. It is signed as Standard Webhooks has it, so that the receiver knows
